@@ -1,0 +1,66 @@
+"""The configuration of LA-DNN: every architectural number and the operating point, checked when made."""
+
+from typing import Any, ClassVar
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+from .labels import CLASSES
+
+
+@strict
+class LaDnnConfig(PreTrainedConfig):
+    """Configuration of `LaDnnForImageClassification`.
+
+    Args:
+        backbone: Name of any timm image classification model, for example `densenet169` (the
+            paper's) or `tf_efficientnet_lite0` (the bundled checkpoint's).
+        num_channels: Channels of `pixel_values`. A slice is grey; it is repeated over them, so that
+            ImageNet weights fit.
+        image_size: Height and width of `pixel_values` in pixels, what the model is exported with.
+        dropout: Probability with which a pooled feature is dropped in training, in [0, 1).
+        covid_loss_weight: Weight of the COVID column in the joint loss; 5 in the published code.
+        temperature: Calibration temperature `T`: the COVID output is divided by it inside the model.
+            1 until it is fitted on a validation split.
+        threshold: Operating point: COVID probability, in (0, 1), from which a slice is `positive`.
+
+    Raises:
+        ValueError: A number is out of its range.
+    """
+
+    model_type = "ladnn"
+    # Trainer must not gather maps over a whole evaluation set.
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["class_activation_maps"]
+
+    backbone: str = "tf_efficientnet_lite0"
+    num_channels: int = 3
+    image_size: int = 224
+    dropout: float = 0.0
+    covid_loss_weight: float = 5.0
+    temperature: float = 1.0
+    threshold: float = 0.5
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        num_labels = kwargs.pop("num_labels", len(CLASSES))
+        if self.id2label is None:
+            self.id2label = dict(enumerate(CLASSES))
+            self.label2id = {name: index for index, name in self.id2label.items()}
+        super().__post_init__(**kwargs)
+        for name, holds, expected in (
+            ("num_channels", self.num_channels >= 1, "at least 1"),
+            ("image_size", self.image_size >= 32, "at least 32"),
+            ("dropout", 0 <= self.dropout < 1, "in [0, 1)"),
+            ("covid_loss_weight", self.covid_loss_weight > 0, "above 0"),
+            ("temperature", self.temperature > 0, "above 0"),
+            ("threshold", 0 < self.threshold < 1, "in (0, 1)"),
+        ):
+            if not holds:
+                raise ValueError(
+                    f"LaDnnConfig expects `{name}` {expected}, found {getattr(self, name)}; "
+                    "correct it in the call or in config.json."
+                )
+        if not len(CLASSES) == num_labels == len(self.id2label):
+            raise ValueError(
+                f"LaDnnConfig expects the two classes {CLASSES}, found num_labels={num_labels} and "
+                f"id2label={self.id2label}; leave both out."
+            )

@@ -1,0 +1,81 @@
+"""The image processor of LA-DNN: a thin `BaseImageProcessor` around `preprocessing_ladnn`."""
+
+import numpy as np
+from transformers import BaseImageProcessor, BatchFeature
+from transformers.image_transforms import to_pil_image
+from transformers.image_utils import ImageInput, make_flat_list_of_images
+from transformers.utils import TensorType
+
+from .labels import LESIONS
+from .preprocessing_ladnn import to_grey, to_pixel_values, to_probabilities
+
+
+class LaDnnImageProcessor(BaseImageProcessor):
+    """Turns chest CT slices into `pixel_values`: grey, one resampling, normalised.
+
+    Args:
+        size: `{"height": H, "width": W}` in pixels of the network's input.
+        image_mean: Mean for each channel, for pixel values in [0, 1].
+        image_std: Standard deviation for each channel, likewise.
+
+    Raises:
+        ValueError: `size` lacks a key, or mean and deviation have different lengths.
+    """
+
+    model_input_names = ["pixel_values"]
+
+    def __init__(
+        self,
+        size: dict[str, int] | None = None,
+        image_mean: list[float] | None = None,
+        image_std: list[float] | None = None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.size = dict(size or {"height": 224, "width": 224})
+        self.image_mean = list(image_mean or [0.5, 0.5, 0.5])
+        self.image_std = list(image_std or [0.5, 0.5, 0.5])
+        if set(self.size) != {"height", "width"}:
+            raise ValueError(
+                f"LaDnnImageProcessor expects `size` with the keys height and width, found {self.size}; "
+                'write for example {"height": 224, "width": 224}.'
+            )
+        if len(self.image_mean) != len(self.image_std):
+            raise ValueError(
+                "LaDnnImageProcessor expects as many values in `image_std` as in `image_mean`, found "
+                f"{len(self.image_std)} and {len(self.image_mean)}; give one for each channel."
+            )
+
+    def preprocess(
+        self, images: ImageInput, return_tensors: str | TensorType | None = None
+    ) -> BatchFeature:
+        """Preprocess one slice or several.
+
+        Args:
+            images: PIL images of any mode, or uint8 arrays or tensors.
+            return_tensors: `"pt"` for PyTorch, `"np"` or None for numpy.
+
+        Returns:
+            `pixel_values`, float32 (N, C, H, W).
+        """
+        size = (self.size["height"], self.size["width"])
+        greys = [to_grey(to_pil_image(image)) for image in make_flat_list_of_images(images)]
+        pixel_values = [to_pixel_values(grey, size, self.image_mean, self.image_std) for grey in greys]
+        return BatchFeature(
+            {"pixel_values": np.stack(pixel_values)}, tensor_type=return_tensors or TensorType.NUMPY
+        )
+
+    def post_process_slices(self, outputs) -> list[dict]:
+        """Probabilities of a `LaDnnOutput`, one dictionary a slice.
+
+        Returns:
+            `{"covid_probability": p, "lesions": {"GGO": p, ...}}`, each p in [0, 1].
+        """
+        covid, lesions = to_probabilities(
+            outputs.logits.detach().float().cpu().numpy(),
+            outputs.lesion_logits.detach().float().cpu().numpy(),
+        )
+        return [
+            {"covid_probability": float(p), "lesions": dict(zip(LESIONS, row.tolist(), strict=True))}
+            for p, row in zip(covid, lesions, strict=True)
+        ]

@@ -1,0 +1,113 @@
+"""Data sets of labelled CT slices: their features, one row from a file's bytes, saving and loading."""
+
+import io
+import shutil
+import tempfile
+from pathlib import Path
+
+from datasets import ClassLabel, DatasetDict, Features, Image, List, Value, load_from_disk
+from PIL import Image as PillowImage
+
+from .labels import CLASSES, LESIONS
+
+FEATURES = Features(
+    {
+        "image": Image(),
+        "label": ClassLabel(names=list(CLASSES)),
+        "lesions": List(Value("float32"), length=len(LESIONS)),
+        "file_name": Value("string"),
+        "patient_id": Value("string"),
+        "caption": Value("string"),
+        "format": Value("string"),
+        "mode": Value("string"),
+        "width": Value("int32"),
+        "height": Value("int32"),
+    }
+)
+"""Features of every slice data set: `lesions` holds 0, 1 or NaN (no label) in the order of `LESIONS`;
+`format` and `mode` are Pillow's words for the file as found; `width` and `height` are in pixels."""
+
+NO_LESIONS = (float("nan"),) * len(LESIONS)
+"""Lesion labels of a slice that has none."""
+
+
+def slice_row(
+    content: bytes,
+    *,
+    file_name: str,
+    label: str,
+    lesions: tuple[float, ...] = NO_LESIONS,
+    patient_id: str | None = None,
+    caption: str | None = None,
+) -> dict:
+    """One row of `FEATURES` from an image file's bytes, which are kept as they are.
+
+    Raises:
+        ValueError: The bytes do not decode to an image.
+    """
+    try:
+        with PillowImage.open(io.BytesIO(content)) as picture:
+            picture.load()
+            facts = {"format": picture.format, "mode": picture.mode}
+            width, height = picture.size
+    except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
+        raise ValueError(
+            f"{file_name}: expected an image that decodes, found {len(content)} bytes that do not "
+            f"({error}); download the file again."
+        ) from error
+    return {
+        "image": {"bytes": content, "path": file_name},
+        "label": label,
+        "lesions": list(lesions),
+        "file_name": file_name,
+        "patient_id": patient_id,
+        "caption": caption,
+        **facts,
+        "width": width,
+        "height": height,
+    }
+
+
+def save_slices(slices: DatasetDict, output: Path) -> None:
+    """Write a data set to a folder that appears whole or not at all.
+
+    Raises:
+        ValueError: The folder is there already.
+    """
+    check_output(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as unfinished:
+        slices.save_to_disk(Path(unfinished) / "slices")
+        shutil.move(Path(unfinished) / "slices", output)
+
+
+def check_output(output: Path) -> None:
+    """Raise `ValueError` unless the folder to write is new: nothing is ever overwritten."""
+    if output.exists():
+        raise ValueError(f"{output}: expected a folder that is not there yet, found one; remove it or name another.")
+
+
+def load_slices(path: str | Path) -> DatasetDict:
+    """Load a data set that `ladnn data build` or `DatasetDict.save_to_disk` wrote.
+
+    It needs `image` and `label` (0 NonCOVID, 1 COVID); `lesions` may be missing altogether.
+
+    Raises:
+        ValueError: The folder holds no such data set.
+    """
+    path = Path(path)
+    remedy = "make one with `ladnn data build`"
+    try:
+        slices = load_from_disk(str(path))
+    except (FileNotFoundError, ValueError) as error:
+        raise ValueError(f"{path}: expected a saved slice data set, found none; {remedy}.") from error
+    if not isinstance(slices, DatasetDict):
+        raise ValueError(f"{path}: expected a data set with named splits, found one without; {remedy}.")
+    for split, rows in slices.items():
+        missing = {"image", "label"} - set(rows.column_names)
+        if missing:
+            raise ValueError(
+                f"{path}: expected the columns image and label in split {split}, found no "
+                f"{' and no '.join(sorted(missing))}; rename your columns or {remedy}."
+            )
+    return slices
