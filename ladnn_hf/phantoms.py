@@ -13,13 +13,40 @@ from PIL import Image, ImageDraw
 from .labels import LESIONS
 
 _GRID = 512  # every slice is drawn on this grid, then resampled to the size asked for
-_FIELD = 380.0  # field of view in mm
-_MM = _GRID / _FIELD  # pixels per mm
-_AXIS = ((np.arange(_GRID, dtype=np.float32) + 0.5) / _MM - _FIELD / 2).astype(np.float32)
+_FIELD = 350.0  # field of view in mm
+_AXIS = ((np.arange(_GRID) + 0.5) / _GRID - 0.5).astype(np.float32) * _FIELD
 _X, _Y = _AXIS[None, :], _AXIS[:, None]
-
 _AIR, _FAT, _MUSCLE, _BLOOD, _MARROW, _CORTEX = -1000, -100, 50, 42, 250, 700
-_HILUM_LEVEL, _CHEST_HEIGHT = 0.47, 220.0  # the height of the hila; mm from level 0 to level 1
+
+# The mediastinum in painting order: centre x and y and two radii in mm, tilt in degrees, HU, and
+# the lowest and highest level reached.
+_ORGANS = (
+    (-4, -14, 26, 29, 0, _FAT, 0.48, 1.15),  # fat around the great vessels
+    (25, -42, 59, 50, 28, _BLOOD, -0.15, 0.52),  # heart
+    (-62, -22, 54, 50, 10, 60, -0.2, 0.14),  # dome of the liver
+    (22, 29, 12, 12, 0, _BLOOD, -0.3, 0.76),  # descending aorta
+    (-13, -34, 17, 17, 0, _BLOOD, 0.36, 0.74),  # ascending aorta
+    (19, -38, 14, 18, -20, _BLOOD, 0.38, 0.62),  # pulmonary trunk
+    (-14, -13, 27, 8, 10, _BLOOD, 0.43, 0.58),  # right pulmonary artery
+    (30, -8, 12, 13, 0, _BLOOD, 0.36, 0.6),  # left pulmonary artery
+    (-34, -8, 9, 12, 0, _BLOOD, 0.34, 0.58),  # right hilum
+    (-28, -24, 8, 9, 0, _BLOOD, 0.42, 0.85),  # superior vena cava
+    (10, -8, 13, 41, -20, _BLOOD, 0.66, 0.82),  # aortic arch
+    (-2, -30, 24, 6, -8, _BLOOD, 0.8, 1.1),  # left brachiocephalic vein
+    (-17, -17, 8, 8, 0, _BLOOD, 0.78, 1.2),  # brachiocephalic artery
+    (13, -14, 5, 5, 0, _BLOOD, 0.78, 1.2),  # left carotid artery
+    (20, 3, 6, 7, 0, _BLOOD, 0.78, 1.2),  # left subclavian artery
+    (6, 22, 8, 6, 0, _MUSCLE, -0.5, 1.5),  # oesophagus
+    (0, 2, 9, 9.5, 0, -980, 0.56, 1.6),  # trachea
+    (-19, 4, 14, 6, -12, -980, 0.43, 0.6),  # right main bronchus
+    (17, 6, 11, 6, 12, -980, 0.4, 0.58),  # left main bronchus
+    (-29, 5, 5, 5, 0, -980, 0.28, 0.46),  # bronchus intermedius
+    (31, 14, 4.5, 4.5, 0, -980, 0.28, 0.43),  # left lower lobe bronchus
+)
+_HILUM_LEVEL, _CHEST_HEIGHT = 0.47, 220.0  # height of the hila; mm from level 0 to level 1
+
+# Patches of each lesion in a lung, and their radius in mm.
+_PATCHES = dict(GGO=(3, 24), Csld=(2, 19), CrPa=(2, 27), AirBr=(1, 33), InSepThi=(2, 32))
 
 
 class _Oval(NamedTuple):
@@ -29,8 +56,8 @@ class _Oval(NamedTuple):
     y: float
     a: float
     b: float
-    power: float = 2.0
-    taper: float = 0.0
+    power: float
+    taper: float
 
     def radius(self, margin: float = 0.0) -> np.ndarray:
         """Field that is below 1 inside the oval grown by `margin` mm."""
@@ -38,59 +65,13 @@ class _Oval(NamedTuple):
         u = (_X - self.x) / ((self.a + margin) * np.maximum(1 + self.taper * v, 0.2))
         return (abs(u) ** self.power + abs(v) ** self.power) ** (1 / self.power)
 
-    def points(self, degrees: np.ndarray, margin: np.ndarray | float = 0.0) -> np.ndarray:
-        """Points on the outline grown by `margin` mm; 0 degrees is lateral, 90 the back."""
+    def arc(self, side: int, degrees: np.ndarray, margin: np.ndarray) -> np.ndarray:
+        """Points outside the outline by `margin` mm; 0 degrees is lateral, 90 the back."""
         cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
         v = np.sign(sin) * abs(sin) ** (2 / self.power)
-        u = np.sign(cos) * abs(cos) ** (2 / self.power) * (1 + self.taper * v)
-        return np.stack([self.x + u * (self.a + margin), self.y + v * (self.b + margin)], -1)
-
-
-class _Organ(NamedTuple):
-    """A tilted superellipsoid that spans the levels `low` to `high`."""
-
-    x: float
-    y: float
-    a: float
-    b: float
-    tilt: float
-    hu: float
-    low: float
-    high: float
-
-    def mask(self, level: float, grow: float = 0.0) -> np.ndarray | None:
-        """Cross-section at `level` grown by `grow` mm, or None where the organ is absent."""
-        t = abs(2 * level - self.low - self.high) / (self.high - self.low)
-        if t >= 1:
-            return None
-        scale = (1 - t**3) ** (1 / 3)
-        return _ellipse(self.x, self.y, self.a * scale + grow, self.b * scale + grow, self.tilt) < 1
-
-
-_ORGANS = (
-    _Organ(25, -26, 62, 48, 25, _BLOOD, -0.15, 0.52),  # heart
-    _Organ(-64, -16, 56, 46, 10, 60, -0.2, 0.14),  # dome of the liver
-    _Organ(24, 31, 12, 12, 0, _BLOOD, -0.3, 0.76),  # descending aorta
-    _Organ(-13, -30, 16, 16, 0, _BLOOD, 0.36, 0.76),  # ascending aorta
-    _Organ(21, -34, 14, 18, -20, _BLOOD, 0.38, 0.62),  # pulmonary trunk
-    _Organ(-14, -11, 27, 8, 10, _BLOOD, 0.43, 0.58),  # right pulmonary artery
-    _Organ(33, -6, 12, 13, 0, _BLOOD, 0.36, 0.6),  # left pulmonary artery
-    _Organ(-36, -8, 10, 13, 0, _BLOOD, 0.34, 0.58),  # right hilum
-    _Organ(-36, -24, 9, 9, 0, _BLOOD, 0.42, 0.85),  # superior vena cava
-    _Organ(13, -6, 13, 40, -20, _BLOOD, 0.66, 0.82),  # aortic arch
-    _Organ(-2, -28, 26, 6, -8, _BLOOD, 0.8, 1.1),  # left brachiocephalic vein
-    _Organ(-17, -17, 8, 8, 0, _BLOOD, 0.78, 1.2),  # brachiocephalic artery
-    _Organ(13, -14, 5, 5, 0, _BLOOD, 0.78, 1.2),  # left carotid artery
-    _Organ(20, 3, 6, 7, 0, _BLOOD, 0.78, 1.2),  # left subclavian artery
-    _Organ(7, 24, 8, 6, 0, _MUSCLE, -0.5, 1.5),  # oesophagus
-)
-_AIRWAYS = (
-    _Organ(0, 3, 9, 9.5, 0, -980, 0.56, 1.6),  # trachea
-    _Organ(-20, 5, 14, 6, -12, -980, 0.43, 0.6),  # right main bronchus
-    _Organ(18, 7, 11, 6, 12, -980, 0.4, 0.58),  # left main bronchus
-    _Organ(-29, 5, 5, 5, 0, -980, 0.28, 0.46),  # bronchus intermedius
-    _Organ(28, 12, 5, 5, 0, -980, 0.28, 0.44),  # left lower lobe bronchus
-)
+        u = abs(cos) ** (2 / self.power) * (1 + self.taper * v)
+        x = self.x + side * u * (self.a + margin)
+        return np.stack([x, self.y + v * (self.b + margin)], axis=-1)
 
 
 def draw_phantom_hu(
@@ -102,29 +83,36 @@ def draw_phantom_hu(
         findings: Lesions to draw, any of `LESIONS`.
         level: Height in the chest, from 0 near the diaphragm to 1 near the apex of the lungs.
         size: Height and width of the slice in pixels, at least 32.
-        seed: Chooses the patient; the findings change nothing but the lesions.
+        seed: Chooses the patient; findings change nothing but the lesions.
 
     Returns:
         A float32 array of shape (size, size), in HU.
     """
-    findings = set(findings)
-    if unknown := sorted(findings.difference(LESIONS)):
-        raise ValueError(f"findings must be among {', '.join(LESIONS)}, found {unknown}.")
+    findings = tuple(findings)
+    if unknown := [name for name in findings if name not in LESIONS]:
+        raise ValueError(f"findings must be among {', '.join(LESIONS)}, found {unknown[0]!r}.")
     if not 0 <= level <= 1:
         raise ValueError(f"level must be between 0 and 1, found {level}.")
     if size < 32:
         raise ValueError(f"size must be at least 32 pixels, found {size}.")
     rng = np.random.default_rng(seed)
-
-    apex = max(0.0, (level - 0.55) / 0.45) ** 1.7  # how far the cage has narrowed
-    body, cage = _chest_shape(rng, apex)
+    apex = max(0.0, (level - 0.55) / 0.45) ** 1.7  # how far the rib cage has narrowed
     hu = np.full((_GRID, _GRID), _AIR, np.float32)
-    _draw_table(hu, body)
-    _draw_chest_wall(hu, rng, body, cage)
+    cage = _draw_body(hu, rng, apex)
     lung = _draw_mediastinum(hu, rng, cage, level)
     _draw_skeleton(hu, rng, cage, apex)
-    _draw_lungs(hu, rng, lung, level, findings, seed)
-    hu = _blur(hu, 0.55) + rng.uniform(14, 22) * _noise(rng, 0.6)
+    tissue = rng.normal(-868, 8) + 0.35 * _Y + 11 * _noise(rng, 3)
+    height = (_HILUM_LEVEL - level) * _CHEST_HEIGHT
+    lesions = {name: np.random.default_rng([seed, i]) for i, name in enumerate(LESIONS)}
+    for name in ("GGO", "CrPa", "InSepThi"):
+        if name in findings:
+            _draw_lesion(tissue, name, lesions[name], lung)
+    _draw_trees(tissue, rng, lung, height)
+    for name in ("Csld", "AirBr"):  # these hide the vessels
+        if name in findings:
+            _draw_lesion(tissue, name, lesions[name], lung)
+    hu[lung] = tissue[lung]
+    hu = _blur(hu, 0.58) + rng.uniform(14, 22) * _noise(rng, 0.55)
 
     image = Image.fromarray(hu.astype(np.float32))
     if size != _GRID:
@@ -145,9 +133,9 @@ def draw_phantom(
 
     Args:
         findings: Lesions to draw, any of `LESIONS`.
-        level: Height in the chest, from 0 near the diaphragm to 1 near the apex of the lungs.
+        level: Height in the chest, as in `draw_phantom_hu`.
         size: Height and width of the picture in pixels, at least 32.
-        seed: Chooses the patient; the findings change nothing but the lesions.
+        seed: Chooses the patient.
         window_level: Middle of the window, in HU.
         window_width: Width of the window, in HU.
 
@@ -161,21 +149,23 @@ def draw_phantom(
 
 def _blur(field: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian blur with `sigma` in mm."""
-    fx, fy = np.fft.rfftfreq(_GRID), np.fft.fftfreq(_GRID)[:, None]
-    gain = np.exp(-2 * (np.pi * sigma * _MM) ** 2 * (fx**2 + fy**2)).astype(np.float32)
-    return np.fft.irfft2(np.fft.rfft2(field.astype(np.float32)) * gain, s=field.shape)
+    step = _FIELD / _GRID
+    gain = np.exp(-2 * (np.pi * sigma * np.fft.fftfreq(_GRID, step)) ** 2).astype(np.float32)
+    spectrum = np.fft.rfft2(field.astype(np.float32))
+    return np.fft.irfft2(spectrum * gain[:, None] * gain[: _GRID // 2 + 1], s=field.shape)
 
 
 def _noise(rng: np.random.Generator, sigma: float) -> np.ndarray:
-    """Smooth noise of unit variance, correlated over `sigma` mm."""
+    """Noise of unit variance, smooth over `sigma` mm."""
     noise = _blur(rng.standard_normal((_GRID, _GRID), np.float32), sigma)
     return noise / noise.std()
 
 
-def _ellipse(x: float, y: float, a: float, b: float, tilt: float) -> np.ndarray:
+def _ellipse(x: float, y: float, a: float, b: float, tilt: float = 0.0) -> np.ndarray:
+    """Field that is below 1 inside the ellipse; `tilt` is in degrees."""
     cos, sin = np.cos(np.radians(tilt)), np.sin(np.radians(tilt))
     u, v = (_X - x) * cos + (_Y - y) * sin, (_Y - y) * cos - (_X - x) * sin
-    return np.hypot(u / a, v / b)
+    return np.sqrt((u / a) ** 2 + (v / b) ** 2)
 
 
 def _strokes(starts: np.ndarray, ends: np.ndarray, radii: np.ndarray) -> np.ndarray:
@@ -183,7 +173,7 @@ def _strokes(starts: np.ndarray, ends: np.ndarray, radii: np.ndarray) -> np.ndar
     fine = 2
     canvas = Image.new("L", (_GRID * fine, _GRID * fine))
     pen = ImageDraw.Draw(canvas)
-    scale = _MM * fine
+    scale = _GRID * fine / _FIELD
     lines = (np.concatenate([starts, ends], axis=1) + _FIELD / 2) * scale
     for (x0, y0, x1, y1), r in zip(lines.tolist(), (radii * scale).tolist(), strict=True):
         pen.line((x0, y0, x1, y1), fill=255, width=max(1, round(2 * r)))
@@ -193,168 +183,128 @@ def _strokes(starts: np.ndarray, ends: np.ndarray, radii: np.ndarray) -> np.ndar
     return np.asarray(canvas.reduce(fine), np.float32) / 255
 
 
-def _curve(points: np.ndarray, radius: float) -> np.ndarray:
-    return _strokes(points[:-1], points[1:], np.full(len(points) - 1, radius))
+def _curves(paths: list[tuple[np.ndarray, float]], shrink: float = 0.0) -> np.ndarray:
+    """Coverage of curves, each given by its points and its radius, less `shrink`, in mm."""
+    starts = np.concatenate([points[:-1] for points, _ in paths])
+    ends = np.concatenate([points[1:] for points, _ in paths])
+    radii = np.concatenate([np.full(len(points) - 1, radius) for points, radius in paths])
+    return _strokes(starts, ends, radii - shrink)
 
 
 def _mix(hu: np.ndarray, value: np.ndarray | float, weight: np.ndarray) -> None:
     hu += weight * (value - hu)
 
 
-def _chest_shape(rng: np.random.Generator, apex: float) -> tuple[_Oval, _Oval]:
-    """The outline of the body and that of the inside of the rib cage."""
-    width, depth = rng.uniform(124, 137), rng.uniform(86, 97)
-    fat = rng.uniform(3, 14)
-    cage = _Oval(
-        rng.uniform(-3, 3),
-        -6 + 16 * apex,
-        width * (1 - 0.36 * apex),
-        depth * (1 - 0.38 * apex),
-        rng.uniform(2.2, 2.6),
-        rng.uniform(0.06, 0.16),
-    )
-    body = _Oval(0, 2, width + 28 + fat + 8 * apex, depth + 19 + fat - 10 * apex, 2.3, 0.05)
-    return body, cage
+def _draw_body(hu: np.ndarray, rng: np.random.Generator, apex: float) -> _Oval:
+    """Table, skin, fat and muscle; returns the inside of the rib cage."""
+    width, depth, fat = rng.uniform(118, 132), rng.uniform(92, 105), rng.uniform(3, 11)
+    y, a, b = -6 + 18 * apex, width * (1 - 0.4 * apex), depth * (1 - 0.42 * apex)
+    cage = _Oval(rng.uniform(-3, 3), y, a, b, rng.uniform(2.05, 2.35), rng.uniform(0.08, 0.18))
+    body = _Oval(0, 2, width + 20 + fat + 8 * apex, depth + 17 + fat - 14 * apex, 2.3, 0.05)
 
-
-def _draw_table(hu: np.ndarray, body: _Oval) -> None:
-    x = np.linspace(-175, 175, 60)
-    top = np.stack([x, body.y + body.b + 7 - 26 * (x / 175) ** 2], axis=-1)
-    _mix(hu, -350.0, _curve(top, 1.2))
-    _mix(hu, -600.0, _curve(top + [0, 14], 0.8))
-
-
-def _draw_chest_wall(
-    hu: np.ndarray, rng: np.random.Generator, body: _Oval, cage: _Oval
-) -> None:
-    """Skin, subcutaneous fat and the muscles around the cage, with fat planes among them."""
-    ripple = 0.02 * _noise(rng, 14)
-    fat = body.a - cage.a - 24
-    hu[body.radius() < 1] = _MUSCLE
+    x = np.linspace(-165, 165, 60)
+    table = np.stack([x, body.y + body.b + 6 - 26 * (x / 165) ** 2], axis=-1)
+    _mix(hu, -500.0, _curves([(table, 1.2), (table + [0, 14], 0.8)]))
+    ripple = _noise(rng, 14)
+    hu[body.radius() < 1] = _MUSCLE  # skin
     hu[body.radius(-2) < 1] = _FAT
-    muscle = body.radius(-min(fat, 20) * 0.8) + ripple < 1
+    muscle = body.radius(-0.9 * fat - 1) + 0.02 * ripple < 1
     hu[muscle] = _MUSCLE
-    plane = cage.radius(15) + 1.5 * ripple
-    hu[(abs(plane - 1) < 0.015) & muscle] = _FAT
-    hu[(abs(plane - 1.16) < 0.012) & muscle] = _FAT
-    hu[(cage.radius(11) < 1) & (_noise(rng, 3) > 0.9)] = _FAT
+    for margin in (14, 25):
+        plane = abs(cage.radius(margin) + 0.04 * ripple - 1) < 0.012
+        hu[muscle & plane & (ripple > -0.6)] = _FAT
+    hu[muscle & (_noise(rng, 3) > 1.3)] = _FAT
+    return cage
 
 
 def _draw_mediastinum(
     hu: np.ndarray, rng: np.random.Generator, cage: _Oval, level: float
 ) -> np.ndarray:
-    """Draws everything between the lungs and returns the mask of the lungs."""
-    shift = np.array([cage.x + rng.normal(0, 2.5), rng.normal(0, 2.5)])
-    bulk = rng.uniform(0.9, 1.1)
-
-    def vary(organ: _Organ) -> _Organ:
-        x, y = shift + rng.normal(0, 1.5, 2)
-        return organ._replace(
-            x=organ.x * bulk + x,
-            y=organ.y * bulk + y,
-            a=organ.a * bulk * rng.uniform(0.93, 1.07),
-            b=organ.b * bulk * rng.uniform(0.93, 1.07),
-            tilt=organ.tilt + rng.normal(0, 5),
-        )
-
-    organs = [vary(organ) for organ in _ORGANS]
-    airways = [vary(organ) for organ in _AIRWAYS]
-    solid = [(o, m) for o in organs if (m := o.mask(level)) is not None]
-    tubes = [(o, m) for o in airways if (m := o.mask(level, grow=1.8)) is not None]
-
-    between = abs(_X - shift[0] - 4) < 2 + 10 * np.clip((-_Y - 55) / 40, 0, 1)
-    between = between & (_Y < 0) | (abs(_X - shift[0]) < 12) & (_Y > 0)
-    between |= _ellipse(cage.x, cage.y + cage.b * 0.62, 21, 26, 0) < 1
-    between |= _ellipse(cage.x, cage.y + cage.b * 1.05, 40, 30, 0) < 1
-    for _, mask in solid + tubes:
+    """Draws everything between the lungs; returns the mask of the lungs."""
+    bulk = rng.uniform(0.92, 1.1)
+    sternal = 5 + 55 * max(0.0, 0.45 - level)
+    middle = np.where(_Y < 0, 3 + sternal * np.clip((-_Y - 50) / 55, 0, 1), 10)
+    between = abs(_X - cage.x - 3) < middle
+    between |= _ellipse(cage.x, cage.y + 0.55 * cage.b, 21, 24) < 1
+    between |= _ellipse(cage.x, cage.y + 1.1 * cage.b, 44, 34) < 1
+    painted, warp = [], 0.03 * _noise(rng, 10)
+    for x, y, a, b, tilt, value, low, high in _ORGANS:
+        x, y = bulk * np.array([x, y]) + [cage.x, 0] + rng.normal(0, 1.5, 2)
+        a, b = bulk * np.array([a, b]) * rng.uniform(0.93, 1.07, 2)
+        tilt += rng.normal(0, 5)
+        t = abs(2 * level - low - high) / (high - low)
+        if t >= 1:  # skipped only after the draws, so that a patient stays the same at all levels
+            continue
+        scale = (1 - t**3) ** (1 / 3)
+        if value < -500:  # airways have a wall
+            wall = _ellipse(x, y, a * scale + 1.8, b * scale + 1.8, tilt)
+            painted.append((wall + warp < 1, _MUSCLE))
+        painted.append((_ellipse(x, y, a * scale, b * scale, tilt) + warp < 1, value))
+    for mask, _ in painted:
         between |= mask
     inside = cage.radius() + 0.012 * _noise(rng, 10) < 1
-    lung = _blur(inside & ~(_blur(between, 3) > 0.25), 2) > 0.5
-
+    lung = _blur(inside & ~(_blur(between, 5) > 0.4), 3) > 0.5
     hu[inside & ~lung] = _FAT
-    for organ, mask in solid:
-        hu[mask] = organ.hu
-    for organ, mask in tubes:
-        hu[mask] = _MUSCLE
-        hu[organ.mask(level)] = organ.hu
+    for mask, value in painted:
+        hu[mask & inside] = value
     return lung
 
 
 def _draw_skeleton(hu: np.ndarray, rng: np.random.Generator, cage: _Oval, apex: float) -> None:
     """Vertebra, sternum, ribs and, high in the chest, shoulder blades and collar bones."""
-    origin = np.array([cage.x, cage.y + 0.62 * cage.b])  # centre of the vertebral body
-    front = -1.62 * cage.b - 7
+    origin = np.array([cage.x, cage.y + 0.55 * cage.b])  # centre of the vertebral body
+    front = -1.55 * cage.b - 7
     bones = [
         (origin + [[0, 31], [0, rng.uniform(40, 50)]], 3.5),
-        (origin + [[-13, front], [13, front]], 5.5),
+        (origin + [[-12, front], [12, front]], 4.8),
     ]
+    along = np.linspace(-1, 1, 9)
     for side in (-1, 1):
-        flip = np.array([side, 1])
-        process = [[9, 10], [13, 24], [rng.uniform(26, 34), rng.uniform(25, 31)]]
-        bones += [(origin + process * flip, 4.5), (origin + [[13, 24], [0, 31]] * flip, 3.5)]
-        arcs = [
-            (angle + rng.uniform(6, 12) * np.linspace(-1, 1, 9), np.linspace(9, 4, 9), 4.2)
-            for angle in np.arange(rng.uniform(-68, -50), 74, rng.uniform(23, 29))
-        ]
+        process = [[9, 10], [13, 24], [rng.uniform(24, 32), rng.uniform(25, 31)]]
+        bones.append((origin + np.array(process) * [side, 1], 4.3))
+        bones.append((origin + np.array([[13, 24], [0, 31]]) * [side, 1], 3.5))
+        for angle in np.arange(rng.uniform(-66, -50), 72, rng.uniform(22, 29)):
+            degrees = angle + rng.uniform(6, 11) * along
+            bones.append((cage.arc(side, degrees, 6.5 - 3 * along), 3.9))
         if apex > 0.02:
-            arcs.append((np.linspace(28, 62, 9), np.linspace(26, 17, 9), 3.5))
-        if apex > 0.6:
-            arcs.append((np.linspace(-80, -45, 9), np.linspace(8, 26, 9), 6.0))
-        for degrees, margin, radius in arcs:
-            middle = np.array([cage.x, 0])
-            bones.append((middle + (cage.points(degrees, margin) - middle) * flip, radius))
-    starts = np.concatenate([points[:-1] for points, _ in bones])
-    ends = np.concatenate([points[1:] for points, _ in bones])
-    radii = np.concatenate([np.full(len(points) - 1, radius) for points, radius in bones])
-    _mix(hu, _CORTEX, _strokes(starts, ends, radii))
-    _mix(hu, _MARROW, _strokes(starts, ends, radii - 1.7))
+            bones.append((cage.arc(side, 45 + 18 * along, 14 + 30 * apex - 4 * along), 3.0))
+        if apex > 0.5:
+            bones.append((cage.arc(side, -56 + 14 * along, 20 + 9 * along), 5.0))
+    _mix(hu, _CORTEX, _curves(bones))
+    _mix(hu, _MARROW, _curves(bones, shrink=1.7))
     size = rng.uniform(0.9, 1.1) * np.array([19, 16])
-    hu[_ellipse(*origin, *size, 0) < 1] = _CORTEX
-    vertebra = _ellipse(*origin, *(size - 1.5), 0) < 1
-    hu[vertebra] = _MARROW - 60 + 50 * _noise(rng, 0.8)[vertebra]
-    hu[_ellipse(origin[0], origin[1] + 21, 9, 8, 0) < 1] = _MUSCLE
+    hu[_ellipse(*origin, *size) < 1] = _CORTEX
+    vertebra = _ellipse(*origin, *(size - 1.5)) < 1
+    hu[vertebra] = _MARROW - 90 + 60 * _noise(rng, 0.8)[vertebra]
+    hu[_ellipse(origin[0], origin[1] + 21, 9, 8) < 1] = _MUSCLE
 
 
-def _draw_lungs(
-    hu: np.ndarray,
-    rng: np.random.Generator,
-    lung: np.ndarray,
-    level: float,
-    findings: set[str],
-    seed: int,
+def _draw_trees(
+    tissue: np.ndarray, rng: np.random.Generator, lung: np.ndarray, height: float
 ) -> None:
-    """Parenchyma, vessels, bronchi and lesions, all within the mask `lung`."""
-    tissue = rng.normal(-868, 10) + 0.35 * _Y + 11 * _noise(rng, 3)
-    halves = [lung & (_X < 0), lung & (_X > 0)]
+    """Vessels and bronchi that spring from hila `height` mm above the slice."""
+    core = _blur(lung, 4) > 0.8  # vessels are too fine to be seen near the pleura
     vessels, bronchi = [], []
-    height = (_HILUM_LEVEL - level) * _CHEST_HEIGHT
-    for side, half in zip((-1, 1), halves, strict=True):
-        hilum = np.array([side * 36, 4, height])
-        roots = hilum + rng.normal(0, 7, (5, 3)) + [[0, 0, dz] for dz in (-24, -10, 0, 10, 24)]
-        vessels.append(_grow_tree(rng, roots, _scatter(rng, half, 1100, height), 0.42))
-        bronchi.append(_grow_tree(rng, hilum[None], _scatter(rng, half, 90, height), 0.7))
-
-    _draw_lesions(tissue, ("GGO", "CrPa", "InSepThi"), findings, seed, halves)
-    _mix(tissue, _BLOOD, _slice_trees(vessels))
-    _mix(tissue, -150, _slice_trees(bronchi, wall=0.8))
-    _mix(tissue, -960, _slice_trees(bronchi))
-    _draw_lesions(tissue, ("Csld", "AirBr"), findings, seed, halves)
-    hu[lung] = tissue[lung]
+    for side in (-1, 1):
+        half = core & (side * _X > 0)
+        hilum = np.array([[side * 36, 4, height]])
+        roots = hilum + rng.normal(0, 6, (6, 3)) + [[0, 0, z] for z in range(-30, 31, 12)]
+        vessels.append(_grow_tree(roots, _scatter(rng, half, 1300, height), 0.31))
+        bronchi.append(_grow_tree(hilum, _scatter(rng, half, 250, height), 0.35))
+    _mix(tissue, _BLOOD, _cut(vessels))
+    _mix(tissue, -300, _cut(bronchi, least=1.4, wall=0.8))
+    _mix(tissue, -960, _cut(bronchi, least=1.4))
 
 
-def _scatter(
-    rng: np.random.Generator, mask: np.ndarray, count: int, height: float
-) -> np.ndarray:
-    """Random points in `mask`, spread in depth around the slice and up to the hilum."""
-    rows, columns = np.nonzero(_blur(mask, 5) > 0.8)
+def _scatter(rng: np.random.Generator, mask: np.ndarray, count: int, height: float) -> np.ndarray:
+    """Random points in `mask`, spread in depth around the slice and as far as the hilum."""
+    rows, columns = np.nonzero(mask)
     pick = rng.integers(len(rows), size=count)
-    depth = rng.uniform(min(-35, height), max(35, height), count)
+    depth = rng.uniform(min(-30, height), max(30, height), count)
     return np.stack([_AXIS[columns[pick]], _AXIS[rows[pick]], depth], axis=-1)
 
 
-def _grow_tree(
-    rng: np.random.Generator, roots: np.ndarray, leaves: np.ndarray, twig: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _grow_tree(roots: np.ndarray, leaves: np.ndarray, twig: float) -> tuple[np.ndarray, ...]:
     """Joins `leaves` to `roots`; returns the starts, ends and radii of the branches.
 
     Each leaf, nearest to the roots first, is tied to the node that makes the best trade between
@@ -363,96 +313,82 @@ def _grow_tree(
     first = len(roots)
     order = np.argsort(np.linalg.norm(leaves - roots.mean(axis=0), axis=1))
     nodes = np.concatenate([roots, leaves[order]])
-    way = np.zeros(len(nodes))
+    way, load = np.zeros(len(nodes)), np.ones(len(nodes))
     parent = np.zeros(len(nodes), int)
     for i in range(first, len(nodes)):
         offset = nodes[:i] - nodes[i]
         gap = np.sqrt(np.einsum("ij,ij->i", offset, offset))
-        parent[i] = np.argmin(gap + 0.5 * way[:i])
+        parent[i] = np.argmin(gap + 0.6 * way[:i])
         way[i] = way[parent[i]] + gap[parent[i]]
-    load = np.ones(len(nodes))
     for i in range(len(nodes) - 1, first - 1, -1):
         load[parent[i]] += load[i]
-    branches = np.arange(first, len(nodes))
-    return nodes[parent[branches]], nodes[branches], twig * load[branches] ** (1 / 2.8)
+    return nodes[parent[first:]], nodes[first:], twig * load[first:] ** (1 / 2.65)
 
 
-def _slice_trees(trees: list[tuple[np.ndarray, ...]], wall: float = 0.0) -> np.ndarray:
-    """Coverage of the slice by the trees, each branch cut where it crosses the slice."""
+def _cut(trees: list[tuple[np.ndarray, ...]], least: float = 0, wall: float = 0) -> np.ndarray:
+    """Coverage of the slice by the branches above `least` mm in radius, grown by `wall` mm."""
     starts, ends, radii = (np.concatenate(parts) for parts in zip(*trees, strict=True))
-    t = np.linspace(0, 1, 9)[:, None, None]
-    path = starts + t * (ends - starts)
+    pieces, half_slice = 8, 0.9
+    path = starts + np.linspace(0, 1, pieces + 1)[:, None, None] * (ends - starts)
     a, b = path[:-1].reshape(-1, 3), path[1:].reshape(-1, 3)
-    radii = np.tile(radii + wall, 8)
-    off = np.maximum(abs(a[:, 2] + b[:, 2]) / 2 - 0.7, 0)  # the slice is 1.4 mm thick
-    cut = off < radii
-    chord = np.sqrt(radii[cut] ** 2 - off[cut] ** 2)
-    return _strokes(a[cut, :2], b[cut, :2], chord)
+    radii = np.tile(np.where(radii > least, radii + wall, 0), pieces)
+    off = np.maximum(abs(a[:, 2] + b[:, 2]) / 2 - half_slice, 0)  # mm from branch to slice
+    hit = off < radii
+    return _strokes(a[hit, :2], b[hit, :2], np.sqrt(radii[hit] ** 2 - off[hit] ** 2))
 
 
-def _draw_lesions(
-    tissue: np.ndarray,
-    names: tuple[str, ...],
-    findings: set[str],
-    seed: int,
-    halves: list[np.ndarray],
-) -> None:
-    for name in names:
-        if name not in findings:
-            continue
-        rng = np.random.default_rng([seed, LESIONS.index(name)])
-        patch = np.max([_patches(rng, half, *_PATCHES[name]) for half in halves], axis=0)
-        if name in ("GGO", "CrPa"):
-            _mix(tissue, rng.uniform(-600, -480) + 45 * _noise(rng, 2), patch)
-        if name in ("Csld", "AirBr"):
-            _mix(tissue, 20 + 25 * _noise(rng, 2), np.sqrt(patch))
-        if name == "CrPa":
-            _mix(tissue, -200, patch * _septa(rng, 6.5, 0.7))
-        if name == "InSepThi":
-            _mix(tissue, -150, patch * _septa(rng, 13, 0.8))
-        if name == "AirBr":
-            tubes = [_bronchogram(rng, half & (patch > 0.6)) for half in halves]
-            _mix(tissue, -900, _slice_trees(tubes))
+def _draw_lesion(tissue: np.ndarray, name: str, rng: np.random.Generator, lung: np.ndarray) -> None:
+    patch = _patches(rng, lung, *_PATCHES[name])
+    if name in ("GGO", "CrPa"):
+        _mix(tissue, rng.uniform(-600, -480) + 45 * _noise(rng, 2), patch)
+    if name in ("Csld", "AirBr"):
+        _mix(tissue, 20 + 25 * _noise(rng, 2), np.sqrt(patch))
+    if name == "CrPa":
+        _mix(tissue, -230, patch * _septa(rng, patch, 6.5, 0.6))
+    if name == "InSepThi":
+        _mix(tissue, -200, patch * _septa(rng, patch, 13, 0.7))
+    if name == "AirBr":
+        tubes = [_bronchogram(rng, (patch > 0.5) & (side * _X > 0)) for side in (-1, 1)]
+        _mix(tissue, -900, _cut(tubes))
 
 
-def _bronchogram(rng, mask):
-    rows, columns = np.nonzero(mask)
-    medial = abs(_AXIS[columns]).argmin()
-    root = np.array([[_AXIS[columns[medial]], _AXIS[rows[medial]], 0]])
-    leaves = _scatter(rng, mask, 14, 0.0) * [1, 1, 0]
-    return _grow_tree(rng, root, leaves, 0.8)
+def _bronchogram(rng: np.random.Generator, mask: np.ndarray) -> tuple[np.ndarray, ...]:
+    """An airway in the plane of the slice that enters `mask` on its medial side."""
+    nodes = _scatter(rng, mask, 18, 0.0) * [1, 1, 0]
+    nodes = nodes[np.argsort(abs(nodes[:, 0]))]
+    return _grow_tree(nodes[:1], nodes[1:], 0.8)
 
 
-_PATCHES = {"GGO": (3, 22), "Csld": (1, 20), "CrPa": (2, 26), "AirBr": (1, 27), "InSepThi": (2, 30)}
-
-
-def _patches(rng: np.random.Generator, half: np.ndarray, count: int, radius: float) -> np.ndarray:
-    """Soft-edged, irregular patches where COVID likes to sit: at the pleura, towards the back."""
-    weight = half * np.exp(_Y / 25 + abs(_X) / 40) * (_blur(half, 9) < 0.75)
-    chance = np.cumsum(weight, dtype=np.float64)
-    scale = np.sqrt(half.sum() / 25000)
-    warp = 0.2 * _noise(rng, 6) + 0.12 * _noise(rng, 1.5)
+def _patches(rng: np.random.Generator, lung: np.ndarray, count: int, radius: float) -> np.ndarray:
+    """Soft, irregular patches where COVID likes to sit: along the pleura, towards the back."""
+    taste = lung * np.exp(_Y / 25 + abs(_X) / 22) * (_blur(lung, 9) < 0.75)
+    warp = 0.28 * _noise(rng, 6) + 0.14 * _noise(rng, 1.5)
     patch = np.zeros((_GRID, _GRID), np.float32)
-    for _ in range(count):
-        row, column = divmod(int(np.searchsorted(chance, rng.random() * chance[-1])), _GRID)
-        a, b = radius * scale * rng.uniform([0.8, 0.45], [1.2, 0.8])
-        tilt = rng.uniform(0, 180)
-        distance = _ellipse(_AXIS[column], _AXIS[row], a, b, tilt) + warp
-        patch = np.maximum(patch, np.clip((1.1 - distance) / 0.35, 0, 1))
-    return patch * half
+    for side in (-1, 1):
+        half = side * _X > 0
+        chance = np.cumsum(taste * half, dtype=np.float64)
+        scale = np.sqrt((lung & half).sum() / 30000)
+        for _ in range(count):
+            site = int(np.searchsorted(chance, rng.random() * chance[-1]))
+            x, y = _AXIS[site % _GRID], _AXIS[site // _GRID]
+            a, b = radius * scale * rng.uniform([0.8, 0.5], [1.2, 0.8])
+            distance = _ellipse(x, y, a, b, rng.uniform(0, 180)) + warp
+            patch = np.maximum(patch, np.clip((1.1 - distance) / 0.35, 0, 1))
+    return patch * lung
 
 
-def _septa(rng: np.random.Generator, cell: float, width: float) -> np.ndarray:
-    """A net of walls, `width` mm thick, between irregular cells about `cell` mm wide."""
-    x = (_X + _FIELD / 2) / cell + 0.2 * _noise(rng, 0.35 * cell)
-    y = (_Y + _FIELD / 2) / cell + 0.2 * _noise(rng, 0.35 * cell)
-    column, row = np.floor(x).astype(int), np.floor(y).astype(int)
-    seeds = rng.random((2, 256, 256))
-    near = np.full((2, _GRID, _GRID), np.inf)
-    for i in (-1, 0, 1):
-        for j in (-1, 0, 1):
-            dx, dy = seeds[:, row + i, column + j] + np.stack([column + j - x, row + i - y])
-            gap = np.hypot(dx, dy)
-            near[1] = np.minimum(near[1], np.maximum(near[0], gap))
-            near[0] = np.minimum(near[0], gap)
-    return np.exp(-(((near[1] - near[0]) * cell / (2 * width)) ** 2))
+def _septa(rng: np.random.Generator, patch: np.ndarray, cell: float, width: float) -> np.ndarray:
+    """A net of walls, `width` mm thick, around irregular cells about `cell` mm wide."""
+    where = np.nonzero(patch)
+    warp = 0.2 * _noise(rng, 0.35 * cell)[where]
+    at = np.stack([_AXIS[where[1]] + _FIELD / 2, _AXIS[where[0]] + _FIELD / 2]) / cell + warp
+    base = np.floor(at).astype(int)
+    seeds = rng.random((2, _GRID, _GRID))
+    near = np.full((2, len(warp)), np.inf)
+    for i, j in np.ndindex(3, 3):
+        column, row = base[0] + i - 1, base[1] + j - 1
+        gap = np.hypot(*(seeds[:, row, column] + [column, row] - at))
+        near = np.stack([np.minimum(near[0], gap), np.clip(gap, *near)])
+    net = np.zeros_like(patch)
+    net[where] = np.exp(-(((near[1] - near[0]) * cell / (2 * width)) ** 2))
+    return net

@@ -1,0 +1,107 @@
+"""Random changes of a training slice, and slices for `Trainer` with them.
+
+A change is a function of (seed, epoch, index) alone, so that a run resumed in the middle of an epoch
+sees what an undisturbed run sees.
+"""
+
+from collections.abc import Callable
+
+import datasets
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import v2
+
+from .image_processing_ladnn import LaDnnImageProcessor
+from .labels import LESIONS
+from .preprocessing_ladnn import to_grey, to_pixel_values
+
+Augmentation = Callable[[Tensor], Tensor]
+"""From a grey slice, uint8 (1, H, W), to a changed one of any size."""
+
+
+def published(size: int) -> Augmentation:
+    """LA-DNN's own: shear by up to 0.2 (11.3 degrees), scale 0.8 to 1.2, horizontal flip."""
+    shear = float(np.degrees(np.arctan(0.2)))
+    return v2.Compose(
+        [
+            v2.Resize((size, size), antialias=True),
+            v2.RandomAffine(0, shear=shear, scale=(0.8, 1.2), interpolation=v2.InterpolationMode.BILINEAR),
+            v2.RandomHorizontalFlip(),
+        ]
+    )
+
+
+def strong(size: int) -> Augmentation:
+    """Crops, aspect, window and what the file format leaves behind, all varied.
+
+    In COVID-CT format, sharpness, borders and aspect tell the classes apart; training must not let
+    them: each slice is re-encoded as JPEG of a random quality or blurred now and then.
+    """
+    return v2.Compose(
+        [
+            v2.RandomApply([v2.JPEG((30, 95))], p=0.7),
+            v2.RandomResizedCrop((size, size), scale=(0.6, 1.0), ratio=(0.75, 1.33), antialias=True),
+            v2.RandomHorizontalFlip(),
+            v2.RandomApply([v2.RandomRotation(10, v2.InterpolationMode.BILINEAR)], p=0.5),
+            v2.RandomApply([v2.GaussianBlur(5, (0.1, 1.5))], p=0.3),
+            v2.ColorJitter(brightness=0.2, contrast=0.2),
+        ]
+    )
+
+
+AUGMENTATIONS: dict[str, Callable[[int], Augmentation]] = {"published": published, "strong": strong}
+
+
+class SliceDataset(torch.utils.data.Dataset):
+    """Rows of a slice data set as the keyword arguments of `LaDnnForImageClassification`.
+
+    Args:
+        rows: A split with `image`, `label` and perhaps `lesions`.
+        processor: Gives size, mean and deviation.
+        augmentation: Changes each slice; None for evaluation.
+        seed: Seed of the changes.
+    """
+
+    def __init__(
+        self,
+        rows: datasets.Dataset,
+        processor: LaDnnImageProcessor,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+    ):
+        self.rows = rows
+        self.processor = processor
+        self.augmentation = augmentation
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by `Trainer` at the start of each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """`pixel_values` (C, H, W), `labels` (), `lesion_labels` (5,) with NaN for no label."""
+        row = self.rows[index]
+        grey = to_grey(row["image"])
+        if self.augmentation is not None:
+            grey = self._changed(grey, index)
+        size = (self.processor.size["height"], self.processor.size["width"])
+        pixel_values = to_pixel_values(grey, size, self.processor.image_mean, self.processor.image_std)
+        lesions = row.get("lesions") or [float("nan")] * len(LESIONS)
+        return {
+            "pixel_values": torch.from_numpy(pixel_values),
+            "labels": torch.tensor(row["label"]),
+            "lesion_labels": torch.tensor(lesions, dtype=torch.float32),
+        }
+
+    def _changed(self, grey: Image.Image, index: int) -> Image.Image:
+        seed = np.random.SeedSequence((self.seed, self.epoch, index)).generate_state(1)[0]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(seed))
+            changed = self.augmentation(torch.from_numpy(np.array(grey)).unsqueeze(0))
+        return Image.fromarray(changed.squeeze(0).numpy())

@@ -1,0 +1,58 @@
+"""Numbers that say how good answers are, from scikit-learn."""
+
+import numpy as np
+from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
+
+from .labels import LESIONS
+
+
+def auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the ROC curve; NaN where one class is absent and there is nothing to rank."""
+    return float(roc_auc_score(labels, scores)) if len(np.unique(labels)) == 2 else float("nan")
+
+
+def diagnosis_metrics(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, float]:
+    """How well a probability of COVID tells the classes apart.
+
+    Args:
+        labels: (N,), 0 or 1.
+        probabilities: (N,), in [0, 1].
+        threshold: Operating point; a slice at or above it is positive.
+
+    Returns:
+        `auc`, `accuracy`, `sensitivity`, `specificity`, `precision`, `f1` and `brier`; NaN where a
+        number is not defined.
+    """
+    (tn, fp), (fn, tp) = confusion_matrix(labels, probabilities >= threshold, labels=[0, 1])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rates = {
+            "accuracy": np.divide(tp + tn, len(labels)),
+            "sensitivity": np.divide(tp, tp + fn),
+            "specificity": np.divide(tn, tn + fp),
+            "precision": np.divide(tp, tp + fp),
+            "f1": np.divide(2 * tp, 2 * tp + fp + fn),
+        }
+    return {
+        "auc": auc(labels, probabilities),
+        **{name: float(rate) for name, rate in rates.items()},
+        "brier": float(brier_score_loss(labels, probabilities, pos_label=1)),
+    }
+
+
+def lesion_metrics(lesion_labels: np.ndarray, probabilities: np.ndarray) -> dict[str, dict[str, float]]:
+    """AUC of each lesion over the slices that have its label, with the counts behind it.
+
+    Args:
+        lesion_labels: (N, 5), 0, 1 or NaN for no label.
+        probabilities: (N, 5).
+    """
+    answers = {}
+    for column, lesion in enumerate(LESIONS):
+        labelled = ~np.isnan(lesion_labels[:, column])
+        present = lesion_labels[labelled, column]
+        answers[lesion] = {
+            "auc": auc(present, probabilities[labelled, column]),
+            "present": int(present.sum()),
+            "labelled": int(labelled.sum()),
+        }
+    return answers
