@@ -21,7 +21,7 @@ _EXPORTS = _CORE | {
     "LESION_NAMES": "labels",
     "Prediction": "inference",
     "Predictor": "inference",
-    "load_covid_ct": "covid_ct",
+    "build_covid_ct": "covid_ct",
     "draw_phantom": "phantoms",
 }
 

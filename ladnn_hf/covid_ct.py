@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets import Dataset, DatasetDict
+from datasets.exceptions import DatasetGenerationError
 
 from .labels import CLASSES, LESIONS
 from .slice_dataset import FEATURES, NO_LESIONS, slice_row
@@ -73,19 +74,21 @@ def build_covid_ct(covid_ct: Path, la_dnn: Path | None = None) -> DatasetDict:
                 yield slice_row(content, file_name=file_name, label=name, **vars(report))
 
     # The cache of `from_generator` is keyed by its arguments, not by the files: give it none to find.
+    splits = DatasetDict()
     with tempfile.TemporaryDirectory() as cache:
-        splits = {}
         for split in SPLITS:
-            built = Dataset.from_generator(
-                rows,
-                features=FEATURES,
-                gen_kwargs={"split": split},
-                cache_dir=f"{cache}/{split}",
-                split=split,
-                keep_in_memory=True,
-            )
-            splits[split] = built
-        return DatasetDict(splits)
+            try:
+                splits[split] = Dataset.from_generator(
+                    rows,
+                    features=FEATURES,
+                    gen_kwargs={"split": split},
+                    cache_dir=f"{cache}/{split}",
+                    split=split,
+                    keep_in_memory=True,
+                )
+            except DatasetGenerationError as error:
+                raise error.__cause__ or error from None
+    return splits
 
 
 def _images(folder: Path) -> dict[str, Path | zipfile.Path]:

@@ -1,5 +1,8 @@
 """Numbers that say how good answers are, from scikit-learn."""
 
+import json
+from typing import Any
+
 import numpy as np
 from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
 
@@ -56,3 +59,16 @@ def lesion_metrics(lesion_labels: np.ndarray, probabilities: np.ndarray) -> dict
             "labelled": int(labelled.sum()),
         }
     return answers
+
+
+def to_json(numbers: Any) -> str:
+    """Numbers as indented JSON; one that is not defined is null, for JSON has no NaN."""
+    return json.dumps(_without_nan(numbers), indent=2, ensure_ascii=False) + "\n"
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(entry) for entry in value]
+    return None if isinstance(value, float) and np.isnan(value) else value

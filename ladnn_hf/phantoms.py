@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from .labels import LESIONS
+from .preprocessing_ladnn import apply_window
 
 _GRID = 512  # every slice is drawn on this grid, then resampled to the size asked for
 _FIELD = 350.0  # field of view in mm
@@ -143,8 +144,7 @@ def draw_phantom(
         An image of mode "L".
     """
     hu = draw_phantom_hu(findings, level=level, size=size, seed=seed)
-    gray = np.clip((hu - window_level) / window_width + 0.5, 0, 1)
-    return Image.fromarray((255 * gray).round().astype(np.uint8))
+    return Image.fromarray(apply_window(hu, window_level, window_width))
 
 
 def _blur(field: np.ndarray, sigma: float) -> np.ndarray:

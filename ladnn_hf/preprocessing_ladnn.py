@@ -21,6 +21,21 @@ def to_grey(picture: Image.Image) -> Image.Image:
     return turned if turned.mode == "L" else turned.convert("RGB").convert("L")
 
 
+def apply_window(hu: np.ndarray, level: float = -600.0, width: float = 1500.0) -> np.ndarray:
+    """Hounsfield units as 8-bit grey in a window, by default the lung window.
+
+    Args:
+        hu: Any shape, in HU.
+        level: Middle of the window in HU.
+        width: Width of the window in HU.
+
+    Returns:
+        uint8 of the same shape: 0 at and below the window's lower edge, 255 at and above its upper.
+    """
+    grey = np.clip((hu - level) / width + 0.5, 0, 1)
+    return (255 * grey).round().astype(np.uint8)
+
+
 def to_pixel_values(
     grey: Image.Image, size: tuple[int, int], mean: list[float], std: list[float]
 ) -> np.ndarray:

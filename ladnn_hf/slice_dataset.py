@@ -6,9 +6,9 @@ import tempfile
 from pathlib import Path
 
 from datasets import ClassLabel, DatasetDict, Features, Image, List, Value, load_from_disk
-from PIL import Image as PillowImage
 
 from .labels import CLASSES, LESIONS
+from .reading import UnreadableSlice, decode
 
 FEATURES = Features(
     {
@@ -46,15 +46,9 @@ def slice_row(
         ValueError: The bytes do not decode to an image.
     """
     try:
-        with PillowImage.open(io.BytesIO(content)) as picture:
-            picture.load()
-            facts = {"format": picture.format, "mode": picture.mode}
-            width, height = picture.size
-    except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
-        raise ValueError(
-            f"{file_name}: expected an image that decodes, found {len(content)} bytes that do not "
-            f"({error}); download the file again."
-        ) from error
+        picture = decode(io.BytesIO(content))
+    except UnreadableSlice as error:
+        raise ValueError(f"{file_name}: {error}") from error
     return {
         "image": {"bytes": content, "path": file_name},
         "label": label,
@@ -62,9 +56,10 @@ def slice_row(
         "file_name": file_name,
         "patient_id": patient_id,
         "caption": caption,
-        **facts,
-        "width": width,
-        "height": height,
+        "format": picture.format,
+        "mode": picture.mode,
+        "width": picture.width,
+        "height": picture.height,
     }
 
 

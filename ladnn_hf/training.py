@@ -1,6 +1,6 @@
 """Training by `Trainer`: two recipes, every `TrainingArguments` flag, numbers and curves at the end."""
 
-import json
+import argparse
 import platform
 import shlex
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from .calibration import SENSITIVITY, choose_threshold, fit_temperature
 from .configuration_ladnn import LaDnnConfig
 from .image_processing_ladnn import LaDnnImageProcessor
 from .loss_ladnn import joint_loss
-from .metrics import diagnosis_metrics, lesion_metrics
+from .metrics import diagnosis_metrics, lesion_metrics, to_json
 from .modeling_ladnn import LaDnnForImageClassification
 from .preprocessing_ladnn import to_probabilities
 from .slice_dataset import load_slices
@@ -65,7 +65,7 @@ _COMMON = {
     "save_total_limit": 2,
     "per_device_eval_batch_size": 32,
     "report_to": "none",
-    "use_cpu": not torch.cuda.is_available(),
+    "use_cpu": not torch.accelerator.is_available(),  # bf16 on a CPU must be asked for with it
 }
 
 
@@ -96,19 +96,11 @@ class SliceArguments:
 
 def parse_arguments(argv: list[str], prog: str = "ladnn train") -> tuple[SliceArguments, TrainingArguments]:
     """Our flags and the trainer's, with the recipe's defaults; argparse exits on wrong usage."""
+    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    peek.add_argument("--recipe", default="bundled")
     parser = HfArgumentParser((SliceArguments, TrainingArguments), prog=prog, allow_abbrev=False)
-    parser.set_defaults(**_COMMON)
-    first, _ = HfArgumentParser(SliceArguments, add_help=False, exit_on_error=False).parse_known_args(
-        [*argv, "--dataset", "-"]
-    )
-    parser.set_defaults(**RECIPES.get(first.recipe, {}))
-    parser.error_on_rest = True
-    if "-h" in argv or "--help" in argv:
-        parser.parse_args(argv)
-    namespace = parser.parse_args(argv)
-    if namespace.output_dir is None:
-        parser.error("the following arguments are required: --output_dir")
-    return parser.parse_dict(vars(namespace))
+    parser.set_defaults(**_COMMON, **RECIPES.get(peek.parse_known_args(argv)[0].recipe, {}))
+    return parser.parse_dict(vars(parser.parse_args(argv)))
 
 
 class LaDnnTrainer(Trainer):
@@ -190,7 +182,7 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     if trainer.is_world_process_zero():
         output = Path(arguments.output_dir)
         trainer.save_model()
-        (output / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+        (output / "metrics.json").write_text(to_json(metrics))
         _plot_curves(trainer.state.log_history, output / "curves.png")
     return metrics
 

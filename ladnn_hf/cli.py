@@ -1,0 +1,290 @@
+"""The command `ladnn`: arguments only; what they do lives in the modules they call."""
+
+import argparse
+import contextlib
+import csv
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+from . import __version__
+
+NOTICE = "For research and teaching, never for diagnosing a patient."
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        0 when all was answered, 1 when some input was refused or unreadable, 2 for wrong usage.
+    """
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    if rest and arguments.run is not _train:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        return arguments.run(arguments, rest)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("ladnn: stopped.", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"ladnn: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ladnn",
+        description=f"LA-DNN: COVID-19 and five lesions from one chest CT slice. {NOTICE}",
+        epilog="`ladnn COMMAND --help` says more about a command.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"ladnn {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    predict = _command(
+        commands,
+        "predict",
+        _predict,
+        "answer slices",
+        "Answer slices: PNG, JPEG, WebP, BMP, TIFF; files, and folders with all images below them. "
+        "Exit status: 0 all answered, 1 some refused or unreadable, 2 wrong usage.",
+        "example: ladnn predict slice.png folder --format csv --output answers.csv",
+    )
+    predict.add_argument("paths", nargs="+", metavar="PATH", help="an image or a folder of images")
+    _add_model(predict)
+    predict.add_argument(
+        "--format", choices=_WRITERS, default="table", help="table, one JSON object a line, or CSV"
+    )
+    predict.add_argument("--output", type=Path, metavar="FILE", help="write there, not to standard output")
+    predict.add_argument("--attention", type=Path, metavar="DIR", help="write an overlay a slice: where COVID was seen")
+    predict.add_argument("--no-gate", action="store_true", help="answer what the gate would refuse")
+
+    demo = _command(commands, "demo", _demo, "open the web page", "Open the web page on this machine.")
+    _add_model(demo)
+
+    train = _command(
+        commands,
+        "train",
+        _train,
+        "train or fine-tune a model",
+        "Train with transformers' Trainer; all flags: ladnn train --help",
+        add_help=False,
+    )
+    train.set_defaults(run=_train)
+
+    evaluate = _command(
+        commands,
+        "evaluate",
+        _evaluate,
+        "score a model on a split",
+        "Score a model on one split of a slice data set, with 95% intervals; print and write the report.",
+        "example: ladnn evaluate --dataset covid_ct --split test --output report",
+    )
+    _add_model(evaluate)
+    evaluate.add_argument("--dataset", required=True, help="folder that `ladnn data build` wrote")
+    evaluate.add_argument("--split", default="test", help="the split to score (default: test)")
+    evaluate.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the report")
+
+    export = _command(
+        commands,
+        "export",
+        _export,
+        "write a model in another form",
+        "Write a model for others: hf is the folder that trust_remote_code loads without this package; onnx "
+        "adds an ONNX export, with which `predict` needs no torch.",
+        "example: ladnn export --format hf --output ladnn-model",
+    )
+    export.add_argument("--format", choices=("hf", "onnx"), required=True)
+    _add_model(export)
+    export.add_argument("--output", type=Path, required=True, metavar="DIR", help="a folder that is not there yet")
+
+    data = commands.add_parser("data", help="make data sets", description="Make slice data sets.")
+    data_commands = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    build = _command(
+        data_commands,
+        "build",
+        _data_build,
+        "build COVID-CT",
+        "Build COVID-CT, 425 / 118 / 203 slices, from the folders that its authors publish (zips or plain "
+        "folders) and LA-DNN's lesion labels.",
+        "example: ladnn data build --covid-ct COVID-CT --la-dnn LA-DNN --output covid_ct",
+    )
+    build.add_argument("--covid-ct", type=Path, required=True, metavar="DIR", help="a copy of UCSD-AI4H/COVID-CT")
+    build.add_argument("--la-dnn", type=Path, metavar="DIR", help="a copy of LA-DNN's repository, for lesions")
+    build.add_argument("--output", type=Path, required=True, metavar="DIR", help="a folder that is not there yet")
+    return parser
+
+
+def _command(
+    commands, name: str, run: Callable, summary: str, description: str, epilog: str = "", add_help: bool = True
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name, help=summary, description=description, epilog=epilog, add_help=add_help, allow_abbrev=False
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="DIR", help="a model folder (default: the bundled checkpoint)")
+
+
+def _predict(arguments: argparse.Namespace, _: list[str]) -> int:
+    from tqdm import tqdm
+
+    from .inference import Predictor
+    from .reading import list_slices
+
+    try:
+        predictor = Predictor(arguments.model, gate=not arguments.no_gate)
+    except ValueError as error:
+        print(f"ladnn predict: {error}", file=sys.stderr)
+        return 2
+    paths = list(list_slices(arguments.paths))
+    answers = tqdm(predictor.predict(paths), total=len(paths), unit="slice", delay=2, disable=None)
+    refused = False
+
+    def seen() -> Iterator:
+        nonlocal refused
+        for number, answer in enumerate(answers, start=1):
+            refused |= answer.decision == "refused"
+            if arguments.attention:
+                _write_overlay(answer, number, arguments.attention)
+            yield answer
+
+    with _opened(arguments.output) as stream:
+        _WRITERS[arguments.format](seen(), stream)
+    return int(refused)
+
+
+def _write_overlay(answer, number: int, folder: Path) -> None:
+    if answer.maps is None:
+        return
+    from .attention import overlay
+    from .reading import read_slice
+
+    folder.mkdir(parents=True, exist_ok=True)
+    overlay(read_slice(answer.image), answer.maps[0]).save(folder / f"{number:05d}_{Path(answer.image).stem}.png")
+
+
+@contextlib.contextmanager
+def _opened(output: Path | None) -> Iterator[TextIO]:
+    """Standard output, or a file that appears whole or not at all."""
+    if output is None:
+        yield sys.stdout
+        return
+    with tempfile.NamedTemporaryFile(
+        "w", dir=output.parent, prefix=f".{output.name}-", delete=False, encoding="utf-8", newline=""
+    ) as stream:
+        try:
+            yield stream
+        except BaseException:
+            os.unlink(stream.name)
+            raise
+    os.replace(stream.name, output)
+
+
+def _write_json(answers: Iterable, stream: TextIO) -> None:
+    for answer in answers:
+        print(json.dumps(answer.to_dict(), ensure_ascii=False), file=stream, flush=True)
+
+
+def _write_csv(answers: Iterable, stream: TextIO) -> None:
+    from .labels import LESIONS
+
+    writer = None
+    for answer in answers:
+        row = answer.to_dict()
+        lesions = row.pop("lesions") or dict.fromkeys(LESIONS)
+        row |= lesions
+        if writer is None:
+            writer = csv.DictWriter(stream, row, lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def _write_table(answers: Iterable, stream: TextIO) -> None:
+    from .labels import LESIONS
+
+    print(f"{'decision':13} {'COVID':>6} {' '.join(f'{name:>8}' for name in LESIONS)}  image", file=stream)
+    for answer in answers:
+        if answer.decision == "refused":
+            print(f"{'refused':13} {answer.image}: {answer.reason}", file=stream, flush=True)
+            continue
+        lesions = " ".join(f"{p:8.3f}" for p in answer.lesions.values())
+        line = f"{answer.decision:13} {answer.covid_probability:6.3f} {lesions}  {answer.image}"
+        print(line, file=stream, flush=True)
+
+
+_WRITERS = {"table": _write_table, "json": _write_json, "csv": _write_csv}
+
+
+def _demo(arguments: argparse.Namespace, _: list[str]) -> int:
+    from .resources import space_folder
+
+    environment = dict(os.environ)
+    if arguments.model:
+        environment["LADNN_MODEL"] = os.path.abspath(arguments.model)
+    # The page is a program of its own, as on a Space: the package does not import it.
+    page = space_folder() / "app.py"
+    os.execve(sys.executable, [sys.executable, str(page)], environment)
+
+
+def _train(_: argparse.Namespace, rest: list[str]) -> int:
+    try:
+        from .training import parse_arguments, train
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"Expected the package {error.name} for training, found it not installed; run "
+            "`pip install 'ladnn_hf[train]'`."
+        ) from error
+    slices, arguments = parse_arguments(rest)
+    metrics = train(slices, arguments, rest)
+    validation = metrics["validation"]
+    print(
+        f"{arguments.output_dir}: validation AUC {validation['auc']:.3f}, accuracy {validation['accuracy']:.3f} "
+        f"at the operating point {metrics['threshold']:.3f}"
+    )
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace, _: list[str]) -> int:
+    from .evaluation import evaluate, to_markdown, write_report
+
+    report = evaluate(arguments.model, arguments.dataset, arguments.split)
+    write_report(report, arguments.output)
+    print(to_markdown(report), end="")
+    return 0
+
+
+def _export(arguments: argparse.Namespace, _: list[str]) -> int:
+    from transformers.utils import logging
+
+    from .export import export_hf, export_onnx
+    from .inference import BUNDLED
+
+    logging.disable_progress_bar()  # of single shards, over in a blink
+
+    model = Path(arguments.model) if arguments.model else BUNDLED
+    {"hf": export_hf, "onnx": export_onnx}[arguments.format](model, arguments.output)
+    print(arguments.output)
+    return 0
+
+
+def _data_build(arguments: argparse.Namespace, _: list[str]) -> int:
+    from .covid_ct import build_covid_ct
+    from .slice_dataset import check_output, save_slices
+
+    check_output(arguments.output)
+    slices = build_covid_ct(arguments.covid_ct, arguments.la_dnn)
+    save_slices(slices, arguments.output)
+    print(f"{arguments.output}: " + ", ".join(f"{len(rows)} {name}" for name, rows in slices.items()))
+    return 0

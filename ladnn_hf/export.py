@@ -1,0 +1,123 @@
+"""A model in other forms: a folder that remote code loads, and ONNX beside the weights."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from . import LaDnnConfig, LaDnnForImageClassification, LaDnnImageProcessor
+from .engines import ONNX, provenance
+from .slice_dataset import check_output
+
+
+def export_hf(model: Path, output: Path) -> None:
+    """Write the folder that the Hub carries: weights, config, processor and the core's source.
+
+    `AutoModelForImageClassification.from_pretrained(output, trust_remote_code=True)` loads it where
+    this package is not installed. An ONNX export in the model's folder goes along.
+
+    Raises:
+        ValueError: `output` is there already, or `model` is no model folder.
+    """
+    check_output(output)
+    network, processor = _load(model)
+    with _source_carried():
+        network.save_pretrained(output)
+        processor.save_pretrained(output)
+    if (model / ONNX).is_file():
+        shutil.copy(model / ONNX, output / ONNX)
+
+
+def export_onnx(model: Path, output: Path) -> None:
+    """Write `model.onnx` with weights, config and processor beside it, for a `Predictor` without torch.
+
+    The batch size is free. The calibration temperature is inside; the export records it and the
+    sha256 of the weights, and a `Predictor` refuses an export of others.
+
+    Raises:
+        ValueError: `output` is there already, or `model` is no model folder.
+    """
+    if output.resolve() != model.resolve():
+        check_output(output)
+    network, processor = _load(model)
+    network.save_pretrained(output)
+    processor.save_pretrained(output)
+    write_onnx(network, output)
+
+
+def write_onnx(network: LaDnnForImageClassification, folder: Path) -> None:
+    """Export a network into the folder that holds its weights and config.
+
+    Raises:
+        ValueError: The exporter's packages are not installed.
+    """
+    try:
+        import onnx
+        import onnxscript  # noqa: F401 - torch.onnx needs it
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"Expected the package {error.name} for an ONNX export, found it not installed; run "
+            "`pip install 'ladnn_hf[train]'`."
+        ) from error
+    network = network.float().eval().to(memory_format=torch.contiguous_format)
+    config = network.config
+    example = torch.zeros(2, config.num_channels, config.image_size, config.image_size)
+    traceable = _Traceable(network, example).eval()
+    program = torch.onnx.export(
+        traceable,
+        (example,),
+        input_names=["pixel_values"],
+        output_names=traceable.names,
+        dynamic_shapes={"pixel_values": {0: torch.export.Dim("batch", min=1)}},
+        dynamo=True,
+        verbose=False,
+    )
+    exported = program.model_proto
+    onnx.helper.set_model_props(exported, provenance(folder, config.to_dict()))
+    onnx.save(exported, folder / ONNX)
+
+
+class _Traceable(torch.nn.Module):
+    """The network with a plain tuple of tensors as its answer, which an exporter can trace."""
+
+    def __init__(self, network: LaDnnForImageClassification, example: torch.Tensor):
+        super().__init__()
+        self.network = network
+        with torch.no_grad():
+            self.names = [name for name in network(example) if name != "loss"]
+
+    def forward(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        output = self.network(pixel_values)
+        return tuple(output[name] for name in self.names)
+
+
+def _load(model: Path) -> tuple[LaDnnForImageClassification, LaDnnImageProcessor]:
+    if not (model / "config.json").is_file():
+        raise ValueError(
+            f"{model}: expected a model folder with config.json, found none; name one that `ladnn train` "
+            "or save_pretrained wrote."
+        )
+    return LaDnnForImageClassification.from_pretrained(model), LaDnnImageProcessor.from_pretrained(model)
+
+
+@contextmanager
+def _source_carried() -> Iterator[None]:
+    """Have save_pretrained copy the portable core's source and name it in `auto_map`.
+
+    Only here: a folder with `auto_map` asks its user to trust remote code, which a folder for this
+    package's own use must not.
+    """
+    classes = {
+        LaDnnConfig: "AutoConfig",
+        LaDnnForImageClassification: "AutoModelForImageClassification",
+        LaDnnImageProcessor: "AutoImageProcessor",
+    }
+    for cls, auto_class in classes.items():
+        cls.register_for_auto_class(auto_class)
+    try:
+        yield
+    finally:
+        for cls in classes:
+            cls._auto_class = None

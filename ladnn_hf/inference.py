@@ -1,0 +1,141 @@
+"""From a file to a frozen `Prediction`: the one path that command line, page and evaluation share."""
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .engines import open_engine
+from .labels import CLASSES, LESIONS
+from .preprocessing_ladnn import to_pixel_values, to_probabilities
+from .reading import UnreadableSlice, gate, read_slice
+
+BUNDLED = Path(__file__).parent / "weights"
+"""Folder of the checkpoint that the package carries."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model answers for one slice. For research and teaching, never for diagnosis."""
+
+    image: str
+    """The file as it was given."""
+    label: str | None
+    """`COVID` or `NonCOVID`, the likelier at the threshold; None when refused."""
+    covid_probability: float | None
+    """Calibrated probability in [0, 1]; None when refused."""
+    decision: str
+    """`positive`, `negative`, `indeterminate` or `refused`."""
+    lesions: dict[str, float] | None
+    """Probability of each lesion in [0, 1]; None when refused."""
+    reason: str | None
+    """Why a slice was refused, in one sentence."""
+    threshold: float
+    """Operating point: the probability from which the decision is `positive`."""
+    model: str
+    """The model that answered."""
+    maps: np.ndarray | None = field(default=None, repr=False, compare=False)
+    """(6, h, w), where COVID and each lesion were seen, in logits; None without such a map."""
+
+    def to_dict(self) -> dict:
+        """All fields but the maps, ready for JSON."""
+        return {name: value for name, value in vars(self).items() if name != "maps"}
+
+
+class Predictor:
+    """Answers slices with a model folder, by default the bundled checkpoint.
+
+    Args:
+        model: Folder with `config.json`, `preprocessor_config.json` and weights; None for the bundled
+            checkpoint, which needs neither torch nor timm.
+        gate: False also answers pictures that the gate would refuse.
+        batch_size: Slices that go through the network together.
+
+    Raises:
+        ValueError: The folder is not a LA-DNN model.
+    """
+
+    def __init__(self, model: str | Path | None = None, *, gate: bool = True, batch_size: int = 16):
+        folder = BUNDLED if model is None else Path(model)
+        config = _read_json(folder, "config.json")
+        if config.get("model_type") != "ladnn":
+            raise ValueError(
+                f"{folder}: expected a model of type 'ladnn', found {config.get('model_type')!r}; give a folder "
+                "that `ladnn train` or save_pretrained wrote."
+            )
+        processor = _read_json(folder, "preprocessor_config.json")
+        self.name = "bundled" if model is None else str(model)
+        self.threshold: float = config.get("threshold", 0.5)
+        self.batch_size = batch_size
+        self._gate = gate
+        self._size = (processor["size"]["height"], processor["size"]["width"])
+        self._mean, self._std = processor["image_mean"], processor["image_std"]
+        self._engine = open_engine(folder, config)
+
+    def __call__(self, image: str | Path | Image.Image) -> Prediction:
+        """Answer one slice."""
+        return next(self.predict([image]))
+
+    def predict(self, images: Iterable[str | Path | Image.Image]) -> Iterator[Prediction]:
+        """Answer slices one batch at a time, in their order; a bad one is refused, never raised.
+
+        Args:
+            images: Paths, or pictures that are decoded already.
+        """
+        images = iter(images)
+        while batch := list(itertools.islice(images, self.batch_size)):
+            yield from self._answer(batch)
+
+    def _answer(self, batch: list[str | Path | Image.Image]) -> Iterator[Prediction]:
+        inputs, refusals = [], []
+        for image in batch:
+            try:
+                grey = read_slice(image)
+                refusal = gate(grey) if self._gate else None
+            except UnreadableSlice as error:
+                refusal = str(error)
+            refusals.append(refusal)
+            if refusal is None:
+                inputs.append(to_pixel_values(grey, self._size, self._mean, self._std))
+        answers = self._probabilities(inputs)
+        for image, refusal in zip(batch, refusals, strict=True):
+            name = "" if isinstance(image, Image.Image) else str(image)
+            if refusal is not None:
+                yield Prediction(name, None, None, "refused", None, refusal, self.threshold, self.name)
+                continue
+            covid, lesions, maps = next(answers)
+            positive = covid >= self.threshold
+            yield Prediction(
+                image=name,
+                label=CLASSES[int(positive)],
+                covid_probability=float(covid),
+                decision="positive" if positive else "negative",
+                lesions=dict(zip(LESIONS, lesions.tolist(), strict=True)),
+                reason=None,
+                threshold=self.threshold,
+                model=self.name,
+                maps=maps,
+            )
+
+    def _probabilities(self, inputs: list[np.ndarray]) -> Iterator[tuple]:
+        if not inputs:
+            return iter(())
+        output = self._engine(np.stack(inputs))
+        covid, lesions = to_probabilities(output.logits, output.lesion_logits)
+        maps = itertools.repeat(None) if output.maps is None else output.maps
+        return zip(covid, lesions, maps, strict=False)
+
+
+def _read_json(folder: Path, name: str) -> dict:
+    path = folder / name
+    remedy = "give a folder that `ladnn train` or save_pretrained wrote"
+    if not path.is_file():
+        raise ValueError(f"{folder}: expected a model folder with {name}, found no such file; {remedy}.")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON, found something else ({error}); {remedy}.") from error
