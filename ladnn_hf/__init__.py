@@ -53,5 +53,7 @@ def _register_auto_classes() -> None:
     AutoConfig.register(LaDnnConfig.model_type, LaDnnConfig, exist_ok=True)
     AutoModelForImageClassification.register(LaDnnConfig, LaDnnForImageClassification, exist_ok=True)
     AutoImageProcessor.register(
-        LaDnnConfig, image_processor_classes={"torchvision": LaDnnImageProcessor, "pil": LaDnnImageProcessor}, exist_ok=True
+        LaDnnConfig,
+        image_processor_classes={"torchvision": LaDnnImageProcessor, "pil": LaDnnImageProcessor},
+        exist_ok=True,
     )

@@ -85,7 +85,9 @@ def _package_file(name: str) -> Path:
 
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise ValueError(f"{path}: expected a weights file, found none; name a file, `timm`, `package` or `none`.")
+        raise ValueError(
+            f"{path}: expected a weights file, found none; name a file, `timm`, `package` or `none`."
+        )
     if path.suffix == ".safetensors":
         return load_file(path)
     return torch.load(path, map_location="cpu", weights_only=True)
@@ -96,5 +98,7 @@ def _in_order_of(backbone: torch.nn.Module, state: dict[str, Tensor], source: st
     names = backbone.state_dict()
     tensors = list(state.values())[: len(names)]  # the ImageNet classifier comes last
     if [t.shape for t in names.values()] != [t.shape for t in tensors]:
-        raise ValueError(f"{source}: expected the backbone's tensors in order, found others; update the package.")
+        raise ValueError(
+            f"{source}: expected the backbone's tensors in order, found others; update the package."
+        )
     return dict(zip(names, tensors, strict=True))

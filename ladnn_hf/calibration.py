@@ -24,7 +24,9 @@ def fit_temperature(covid_logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
-def choose_threshold(probabilities: np.ndarray, labels: np.ndarray, sensitivity: float = SENSITIVITY) -> float:
+def choose_threshold(
+    probabilities: np.ndarray, labels: np.ndarray, sensitivity: float = SENSITIVITY
+) -> float:
     """The highest threshold that reaches a sensitivity: the best specificity at that sensitivity.
 
     It is put halfway to the next lower probability, so that it does not rest on one slice's digits.

@@ -1,17 +1,13 @@
 """The command `ladnn`: arguments only; what they do lives in the modules they call."""
 
 import argparse
-import contextlib
-import csv
-import json
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO
 
 from . import __version__
+from .answers import WRITERS, opened
 
 NOTICE = "For research and teaching, never for diagnosing a patient."
 
@@ -34,6 +30,13 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("ladnn: stopped.", file=sys.stderr)
         return 130
+    except ModuleNotFoundError as error:
+        print(
+            f"ladnn: expected the package {error.name}, found it not installed; run "
+            "`pip install 'ladnn_hf[train,weights,data]'`.",
+            file=sys.stderr,
+        )
+        return 1
     except (ValueError, OSError) as error:
         print(f"ladnn: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -61,10 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("paths", nargs="+", metavar="PATH", help="an image or a folder of images")
     _add_model(predict)
     predict.add_argument(
-        "--format", choices=_WRITERS, default="table", help="table, one JSON object a line, or CSV"
+        "--format", choices=WRITERS, default="table", help="table, one JSON object a line, or CSV"
     )
     predict.add_argument("--output", type=Path, metavar="FILE", help="write there, not to standard output")
-    predict.add_argument("--attention", type=Path, metavar="DIR", help="write an overlay a slice: where COVID was seen")
+    predict.add_argument(
+        "--attention", type=Path, metavar="DIR", help="write an overlay a slice: where COVID was seen"
+    )
     predict.add_argument("--no-gate", action="store_true", help="answer what the gate would refuse")
 
     demo = _command(commands, "demo", _demo, "open the web page", "Open the web page on this machine.")
@@ -104,7 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--format", choices=("hf", "onnx"), required=True)
     _add_model(export)
-    export.add_argument("--output", type=Path, required=True, metavar="DIR", help="a folder that is not there yet")
+    export.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="a folder that is not there yet"
+    )
 
     data = commands.add_parser("data", help="make data sets", description="Make slice data sets.")
     data_commands = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -117,14 +124,26 @@ def _parser() -> argparse.ArgumentParser:
         "folders) and LA-DNN's lesion labels.",
         "example: ladnn data build --covid-ct COVID-CT --la-dnn LA-DNN --output covid_ct",
     )
-    build.add_argument("--covid-ct", type=Path, required=True, metavar="DIR", help="a copy of UCSD-AI4H/COVID-CT")
-    build.add_argument("--la-dnn", type=Path, metavar="DIR", help="a copy of LA-DNN's repository, for lesions")
-    build.add_argument("--output", type=Path, required=True, metavar="DIR", help="a folder that is not there yet")
+    build.add_argument(
+        "--covid-ct", type=Path, required=True, metavar="DIR", help="a copy of UCSD-AI4H/COVID-CT"
+    )
+    build.add_argument(
+        "--la-dnn", type=Path, metavar="DIR", help="a copy of LA-DNN's repository, for lesions"
+    )
+    build.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="a folder that is not there yet"
+    )
     return parser
 
 
 def _command(
-    commands, name: str, run: Callable, summary: str, description: str, epilog: str = "", add_help: bool = True
+    commands,
+    name: str,
+    run: Callable,
+    summary: str,
+    description: str,
+    epilog: str = "",
+    add_help: bool = True,
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         name, help=summary, description=description, epilog=epilog, add_help=add_help, allow_abbrev=False
@@ -160,8 +179,8 @@ def _predict(arguments: argparse.Namespace, _: list[str]) -> int:
                 _write_overlay(answer, number, arguments.attention)
             yield answer
 
-    with _opened(arguments.output) as stream:
-        _WRITERS[arguments.format](seen(), stream)
+    with opened(arguments.output) as stream:
+        WRITERS[arguments.format](seen(), stream)
     return int(refused)
 
 
@@ -172,59 +191,9 @@ def _write_overlay(answer, number: int, folder: Path) -> None:
     from .reading import read_slice
 
     folder.mkdir(parents=True, exist_ok=True)
-    overlay(read_slice(answer.image), answer.maps[0]).save(folder / f"{number:05d}_{Path(answer.image).stem}.png")
-
-
-@contextlib.contextmanager
-def _opened(output: Path | None) -> Iterator[TextIO]:
-    """Standard output, or a file that appears whole or not at all."""
-    if output is None:
-        yield sys.stdout
-        return
-    with tempfile.NamedTemporaryFile(
-        "w", dir=output.parent, prefix=f".{output.name}-", delete=False, encoding="utf-8", newline=""
-    ) as stream:
-        try:
-            yield stream
-        except BaseException:
-            os.unlink(stream.name)
-            raise
-    os.replace(stream.name, output)
-
-
-def _write_json(answers: Iterable, stream: TextIO) -> None:
-    for answer in answers:
-        print(json.dumps(answer.to_dict(), ensure_ascii=False), file=stream, flush=True)
-
-
-def _write_csv(answers: Iterable, stream: TextIO) -> None:
-    from .labels import LESIONS
-
-    writer = None
-    for answer in answers:
-        row = answer.to_dict()
-        lesions = row.pop("lesions") or dict.fromkeys(LESIONS)
-        row |= lesions
-        if writer is None:
-            writer = csv.DictWriter(stream, row, lineterminator="\n")
-            writer.writeheader()
-        writer.writerow(row)
-
-
-def _write_table(answers: Iterable, stream: TextIO) -> None:
-    from .labels import LESIONS
-
-    print(f"{'decision':13} {'COVID':>6} {' '.join(f'{name:>8}' for name in LESIONS)}  image", file=stream)
-    for answer in answers:
-        if answer.decision == "refused":
-            print(f"{'refused':13} {answer.image}: {answer.reason}", file=stream, flush=True)
-            continue
-        lesions = " ".join(f"{p:8.3f}" for p in answer.lesions.values())
-        line = f"{answer.decision:13} {answer.covid_probability:6.3f} {lesions}  {answer.image}"
-        print(line, file=stream, flush=True)
-
-
-_WRITERS = {"table": _write_table, "json": _write_json, "csv": _write_csv}
+    overlay(read_slice(answer.image), answer.maps[0]).save(
+        folder / f"{number:05d}_{Path(answer.image).stem}.png"
+    )
 
 
 def _demo(arguments: argparse.Namespace, _: list[str]) -> int:
@@ -239,19 +208,14 @@ def _demo(arguments: argparse.Namespace, _: list[str]) -> int:
 
 
 def _train(_: argparse.Namespace, rest: list[str]) -> int:
-    try:
-        from .training import parse_arguments, train
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"Expected the package {error.name} for training, found it not installed; run "
-            "`pip install 'ladnn_hf[train]'`."
-        ) from error
+    from .training import parse_arguments, train
+
     slices, arguments = parse_arguments(rest)
     metrics = train(slices, arguments, rest)
     validation = metrics["validation"]
     print(
-        f"{arguments.output_dir}: validation AUC {validation['auc']:.3f}, accuracy {validation['accuracy']:.3f} "
-        f"at the operating point {metrics['threshold']:.3f}"
+        f"{arguments.output_dir}: validation AUC {validation['auc']:.3f}, "
+        f"accuracy {validation['accuracy']:.3f} at the operating point {metrics['threshold']:.3f}"
     )
     return 0
 

@@ -139,7 +139,9 @@ def _positive_reports(covid_ct: Path, la_dnn: Path | None, known: set[str]) -> d
     reports = {}
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != 9:
-            raise ValueError(f"{path}, row {number}: expected 9 columns, found {len(row)}; download it again.")
+            raise ValueError(
+                f"{path}, row {number}: expected 9 columns, found {len(row)}; download it again."
+            )
         file_name = _known_name(row[0], known, path, number)
         reports[file_name] = _Report(row[1], _caption(row[8]), lesions.get(file_name, NO_LESIONS))
     return reports
@@ -157,7 +159,10 @@ def _lesions(folder: Path, known: set[str]) -> dict[str, tuple[float, ...]]:
         table = csv.DictReader(io.StringIO(_text(path, "gb18030")))
         missing = {"imgname", *LESIONS} - set(table.fieldnames or ())
         if missing:
-            raise ValueError(f"{path}: expected the columns imgname and {LESIONS}, found no {sorted(missing)}; download it again.")
+            raise ValueError(
+                f"{path}: expected the columns imgname and {LESIONS}, found no {sorted(missing)}; "
+                "download it again."
+            )
         for number, row in enumerate(table, start=2):
             values = tuple(float(bool(row[lesion])) for lesion in LESIONS)
             if any(values):
@@ -173,9 +178,13 @@ def _reports_from_workbook(path: Path, known: set[str]) -> dict[str, _Report]:
     sheet = openpyxl.load_workbook(path, read_only=True).worksheets[0]
     rows = enumerate(sheet.iter_rows(values_only=True), start=1)
     header = next(rows)[1]
-    name_at, patient_at, caption_at = (header.index(title) for title in ("File name", "Patient ID", "Captions"))
+    name_at, patient_at, caption_at = (
+        header.index(title) for title in ("File name", "Patient ID", "Captions")
+    )
     return {
-        _known_name(row[name_at], known, path, number): _Report(row[patient_at], _caption(row[caption_at] or ""))
+        _known_name(row[name_at], known, path, number): _Report(
+            row[patient_at], _caption(row[caption_at] or "")
+        )
         for number, row in rows
         if row[name_at]
     }
@@ -186,7 +195,10 @@ def _negative_reports(covid_ct: Path, known: set[str]) -> dict[str, _Report]:
     table = csv.DictReader(io.StringIO(_text(path, "utf-8")))
     missing = {"image name", "patient id"} - set(table.fieldnames or ())
     if missing:
-        raise ValueError(f"{path}: expected the columns 'image name' and 'patient id', found no {sorted(missing)}; download it again.")
+        raise ValueError(
+            f"{path}: expected the columns 'image name' and 'patient id', found no {sorted(missing)}; "
+            "download it again."
+        )
     return {
         _known_name(row["image name"], known, path, number): _Report(row["patient id"])
         for number, row in enumerate(table, start=2)

@@ -96,7 +96,8 @@ def to_markdown(report: dict[str, Any]) -> str:
 def _with_intervals(labels: np.ndarray, covid: np.ndarray, threshold: float) -> dict[str, list[float]]:
     value = diagnosis_metrics(labels, covid, threshold)
     resampled = [
-        list(diagnosis_metrics(labels[rows], covid[rows], threshold).values()) for rows in _resamples(len(labels))
+        list(diagnosis_metrics(labels[rows], covid[rows], threshold).values())
+        for rows in _resamples(len(labels))
     ]
     low, high = np.nanpercentile(resampled, [2.5, 97.5], axis=0)
     return {name: [v, *map(float, ends)] for (name, v), *ends in zip(value.items(), low, high, strict=True)}
@@ -122,4 +123,3 @@ def _resamples(count: int) -> np.ndarray:
 def _interval(numbers: list[float]) -> str:
     value, low, high = numbers
     return "not validated" if np.isnan(value) else f"{value:.3f} ({low:.3f}–{high:.3f})"
-

@@ -48,19 +48,9 @@ def export_onnx(model: Path, output: Path) -> None:
 
 
 def write_onnx(network: LaDnnForImageClassification, folder: Path) -> None:
-    """Export a network into the folder that holds its weights and config.
+    """Export a network into the folder that holds its weights and config."""
+    import onnx  # an extra: only those who export need it
 
-    Raises:
-        ValueError: The exporter's packages are not installed.
-    """
-    try:
-        import onnx
-        import onnxscript  # noqa: F401 - torch.onnx needs it
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"Expected the package {error.name} for an ONNX export, found it not installed; run "
-            "`pip install 'ladnn_hf[train]'`."
-        ) from error
     network = network.float().eval().to(memory_format=torch.contiguous_format)
     config = network.config
     example = torch.zeros(2, config.num_channels, config.image_size, config.image_size)

@@ -1,5 +1,7 @@
 """The image processor of LA-DNN: a thin `BaseImageProcessor` around `preprocessing_ladnn`."""
 
+from typing import ClassVar
+
 import numpy as np
 from transformers import BaseImageProcessor, BatchFeature
 from transformers.image_transforms import to_pil_image
@@ -22,7 +24,7 @@ class LaDnnImageProcessor(BaseImageProcessor):
         ValueError: `size` lacks a key, or mean and deviation have different lengths.
     """
 
-    model_input_names = ["pixel_values"]
+    model_input_names: ClassVar[list[str]] = ["pixel_values"]
 
     def __init__(
         self,
@@ -46,9 +48,7 @@ class LaDnnImageProcessor(BaseImageProcessor):
                 f"{len(self.image_std)} and {len(self.image_mean)}; give one for each channel."
             )
 
-    def preprocess(
-        self, images: ImageInput, return_tensors: str | TensorType | None = None
-    ) -> BatchFeature:
+    def preprocess(self, images: ImageInput, return_tensors: str | TensorType | None = None) -> BatchFeature:
         """Preprocess one slice or several.
 
         Args:

@@ -64,8 +64,8 @@ class Predictor:
         config = _read_json(folder, "config.json")
         if config.get("model_type") != "ladnn":
             raise ValueError(
-                f"{folder}: expected a model of type 'ladnn', found {config.get('model_type')!r}; give a folder "
-                "that `ladnn train` or save_pretrained wrote."
+                f"{folder}: expected a model of type 'ladnn', found {config.get('model_type')!r}; give a "
+                "folder that `ladnn train` or save_pretrained wrote."
             )
         processor = _read_json(folder, "preprocessor_config.json")
         self.name = "bundled" if model is None else str(model)

@@ -204,7 +204,7 @@ def _draw_body(hu: np.ndarray, rng: np.random.Generator, apex: float) -> _Oval:
 
     x = np.linspace(-165, 165, 60)
     table = np.stack([x, body.y + body.b + 6 - 26 * (x / 165) ** 2], axis=-1)
-    _mix(hu, -500.0, _curves([(table, 1.2), (table + [0, 14], 0.8)]))
+    _mix(hu, -500.0, _curves([(table, 1.2), (np.add(table, [0, 14]), 0.8)]))
     ripple = _noise(rng, 14)
     hu[body.radius() < 1] = _MUSCLE  # skin
     hu[body.radius(-2) < 1] = _FAT
@@ -217,9 +217,7 @@ def _draw_body(hu: np.ndarray, rng: np.random.Generator, apex: float) -> _Oval:
     return cage
 
 
-def _draw_mediastinum(
-    hu: np.ndarray, rng: np.random.Generator, cage: _Oval, level: float
-) -> np.ndarray:
+def _draw_mediastinum(hu: np.ndarray, rng: np.random.Generator, cage: _Oval, level: float) -> np.ndarray:
     """Draws everything between the lungs; returns the mask of the lungs."""
     bulk = rng.uniform(0.92, 1.1)
     sternal = 5 + 55 * max(0.0, 0.45 - level)
@@ -255,8 +253,8 @@ def _draw_skeleton(hu: np.ndarray, rng: np.random.Generator, cage: _Oval, apex: 
     origin = np.array([cage.x, cage.y + 0.55 * cage.b])  # centre of the vertebral body
     front = -1.55 * cage.b - 7
     bones = [
-        (origin + [[0, 31], [0, rng.uniform(40, 50)]], 3.5),
-        (origin + [[-12, front], [12, front]], 4.8),
+        (np.add(origin, [[0, 31], [0, rng.uniform(40, 50)]]), 3.5),
+        (np.add(origin, [[-12, front], [12, front]]), 4.8),
     ]
     along = np.linspace(-1, 1, 9)
     for side in (-1, 1):
@@ -279,9 +277,7 @@ def _draw_skeleton(hu: np.ndarray, rng: np.random.Generator, cage: _Oval, apex: 
     hu[_ellipse(origin[0], origin[1] + 21, 9, 8) < 1] = _MUSCLE
 
 
-def _draw_trees(
-    tissue: np.ndarray, rng: np.random.Generator, lung: np.ndarray, height: float
-) -> None:
+def _draw_trees(tissue: np.ndarray, rng: np.random.Generator, lung: np.ndarray, height: float) -> None:
     """Vessels and bronchi that spring from hila `height` mm above the slice."""
     core = _blur(lung, 4) > 0.8  # vessels are too fine to be seen near the pleura
     vessels, bronchi = [], []

@@ -85,7 +85,8 @@ def decode(source: str | Path | BinaryIO) -> Image.Image:
         ) from error
     except _BROKEN as error:
         raise UnreadableSlice(
-            f"expected a whole image file, found a broken one ({_first_line(error)}); export or copy it again."
+            f"expected a whole image file, found a broken one ({_first_line(error)}); export or copy "
+            "it again."
         ) from error
 
 

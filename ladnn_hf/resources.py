@@ -13,4 +13,6 @@ def space_folder() -> Path:
     for folder in (package / "space", package.parent / "space"):
         if (folder / "app.py").is_file():
             return folder
-    raise ValueError(f"{package}: expected the folder space in the package, found none; install ladnn_hf again.")
+    raise ValueError(
+        f"{package}: expected the folder space in the package, found none; install ladnn_hf again."
+    )

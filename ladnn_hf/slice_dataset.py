@@ -79,7 +79,9 @@ def save_slices(slices: DatasetDict, output: Path) -> None:
 def check_output(output: Path) -> None:
     """Raise `ValueError` unless the folder to write is new: nothing is ever overwritten."""
     if output.exists():
-        raise ValueError(f"{output}: expected a folder that is not there yet, found one; remove it or name another.")
+        raise ValueError(
+            f"{output}: expected a folder that is not there yet, found one; remove it or name another."
+        )
 
 
 def load_slices(path: str | Path) -> DatasetDict:

@@ -85,7 +85,9 @@ class SliceArguments:
     )
     image_size: int = field(default=224, metadata={"help": "height and width of the input in pixels"})
     dropout: float = field(default=0.0, metadata={"help": "dropout before the linear layer"})
-    augmentation: Literal["strong", "published"] = field(default="strong", metadata={"help": "random changes"})
+    augmentation: Literal["strong", "published"] = field(
+        default="strong", metadata={"help": "random changes"}
+    )
     mixup: float = field(default=0.0, metadata={"help": "alpha of mixup; 0 for none"})
     adam_l2: bool = field(default=False, metadata={"help": "Adam with L2, not AdamW"})
     lesion_task: bool = field(default=True, metadata={"help": "learn the lesions beside the diagnosis"})
@@ -193,9 +195,7 @@ def _model(slices: SliceArguments) -> tuple[LaDnnForImageClassification, LaDnnIm
         model.config.temperature = 1.0  # it was fitted for other weights
         processor = LaDnnImageProcessor.from_pretrained(slices.model)
     else:
-        config = LaDnnConfig(
-            backbone=slices.backbone, image_size=slices.image_size, dropout=slices.dropout
-        )
+        config = LaDnnConfig(backbone=slices.backbone, image_size=slices.image_size, dropout=slices.dropout)
         model = LaDnnForImageClassification(config)
         load_backbone_weights(model, slices.backbone_weights)
         mean, std = normalisation(slices.backbone)

@@ -1,0 +1,134 @@
+"""The page: one slice in; the probability, the decision, five lesions and where the model looked out."""
+
+import html
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ladnn_hf import LESION_NAMES, LESIONS, Prediction, Predictor
+from ladnn_hf.attention import overlay
+from ladnn_hf.reading import SUFFIXES, read_slice
+
+HERE = Path(__file__).parent
+NOTICE = "For research and teaching, never for diagnosing a patient."
+EXAMPLES = {
+    "Healthy phantom": "healthy.png",
+    "Ground-glass opacity": "ground_glass.png",
+    "Consolidation": "consolidation.png",
+    "Crazy paving": "crazy_paving.png",
+    "Air bronchogram": "air_bronchogram.png",
+}
+"""Drawn by `ladnn_hf.phantoms`; no image of a patient."""
+DECISIONS = {
+    "positive": "Looks like COVID-19",
+    "negative": "Does not look like COVID-19",
+    "indeterminate": "Cannot tell",
+    "refused": "Not answered",
+}
+VIEWS = {"COVID-19": 0} | {LESION_NAMES[name]: 1 + index for index, name in enumerate(LESIONS)}
+THEME = gr.themes.Base(
+    primary_hue="teal",
+    neutral_hue="slate",
+    font=["system-ui", "sans-serif"],
+    font_mono=["ui-monospace", "monospace"],
+)
+CSS = (HERE / "page.css").read_text(encoding="utf-8")
+
+
+class SliceInput(gr.Image):
+    """An image whose file reaches us as it was uploaded: Gradio neither decodes nor re-encodes it."""
+
+    is_template = True  # shown by gr.Image's own front end
+
+    def preprocess(self, payload: Any) -> str | None:
+        """The path of the upload."""
+        if payload is not None and payload.path is None:
+            return super().preprocess(payload)  # a data URL: let Gradio write the file
+        return None if payload is None else payload.path
+
+
+def build_page(predictor: Predictor) -> gr.Blocks:
+    """The page for one model."""
+
+    def answer(path: str | None, view: str) -> tuple[str, Any, Any]:
+        if path is None:
+            return _waiting(), None, None
+        prediction = predictor(path)
+        return _answer_html(prediction), _picture(path, prediction, view), (path, prediction)
+
+    def look(state: tuple[str, Prediction] | None, view: str) -> Any:
+        return None if state is None else _picture(*state, view)
+
+    def predict(image: str) -> dict:
+        """One slice in, the same JSON out as `ladnn predict --format json`."""
+        prediction = predictor(image)
+        return prediction.to_dict() | {"image": Path(image).name}
+
+    with gr.Blocks(title="LA-DNN", analytics_enabled=False, delete_cache=(600, 600)) as page:
+        gr.HTML(
+            "<h1>LA-DNN</h1><p>COVID-19 and five lesions from one chest CT slice. "
+            f"<strong>{NOTICE}</strong></p>",
+            elem_id="head",
+        )
+        with gr.Row(equal_height=False):
+            with gr.Column(min_width=320):
+                image = SliceInput(
+                    type="filepath",
+                    image_mode=None,
+                    sources=["upload", "clipboard"],
+                    label="Chest CT slice (PNG, JPEG, WebP, BMP or TIFF)",
+                    height=360,
+                )
+                gr.Examples(
+                    [[str(HERE / "examples" / name)] for name in EXAMPLES.values()],
+                    inputs=[image],
+                    example_labels=list(EXAMPLES),
+                    label="Phantoms, drawn by a program: no image of a patient",
+                    api_visibility="private",
+                )
+            with gr.Column(min_width=320):
+                result = gr.HTML(_waiting(), elem_id="result", apply_default_css=False)
+                picture = gr.Image(
+                    label="Where the model looked", interactive=False, height=360, buttons=["fullscreen"]
+                )
+                view = gr.Dropdown(list(VIEWS), value="COVID-19", label="Show what speaks for")
+        state = gr.State(None)
+        image.change(answer, [image, view], [result, picture, state], api_visibility="private")
+        view.change(look, [state, view], picture, api_visibility="private")
+        with gr.Row(visible=False):
+            gr.Button().click(predict, gr.File(file_types=list(SUFFIXES)), gr.JSON(), api_name="predict")
+    return page
+
+
+def _waiting() -> str:
+    return '<p class="waiting">Give a slice, or choose a phantom below it.</p>'
+
+
+def _picture(path: str, prediction: Prediction, view: str) -> Any:
+    if prediction.maps is None:
+        return None
+    return overlay(read_slice(path), prediction.maps[VIEWS[view]])
+
+
+def _answer_html(prediction: Prediction) -> str:
+    """The answer at a glance; everything that came from outside is escaped."""
+    title = f'<h2 class="{prediction.decision}">{DECISIONS[prediction.decision]}</h2>'
+    if prediction.decision == "refused":
+        return f"{title}<p>{html.escape(prediction.reason[0].upper() + prediction.reason[1:])}</p>"
+    probability, threshold = prediction.covid_probability, prediction.threshold
+    lesions = "".join(
+        f"<tr><th scope='row'>{LESION_NAMES[name]}</th><td>{_bar(p, 'lesion')}</td><td>{p:.2f}</td></tr>"
+        for name, p in prediction.lesions.items()
+    )
+    return (
+        f"{title}<p>Probability of COVID-19 <strong>{probability:.3f}</strong>; "
+        f"the model calls a slice positive from {threshold:.3f}.</p>"
+        f"{_bar(probability, prediction.decision, threshold)}"
+        f"<table><caption>Lesions, probability of each</caption>{lesions}</table>"
+    )
+
+
+def _bar(value: float, kind: str, mark: float | None = None) -> str:
+    tick = "" if mark is None else f'<i style="left:{100 * mark:.1f}%"></i>'
+    return f'<div class="bar {kind}" aria-hidden="true"><b style="width:{100 * value:.1f}%"></b>{tick}</div>'
