@@ -65,12 +65,19 @@ class OnnxEngine:
 
     def __init__(self, folder: Path, config: dict):
         import onnxruntime
+        from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf
 
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            str(folder / ONNX), options, providers=["CPUExecutionProvider"]
-        )
+        options.log_severity_level = 3  # errors alone: they are said in our words below
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(folder / ONNX), options, providers=["CPUExecutionProvider"]
+            )
+        except (Fail, InvalidGraph, InvalidProtobuf) as error:
+            raise ValueError(
+                f"{folder / ONNX}: expected an ONNX export, found a broken one; run "
+                "`ladnn export --format onnx` again."
+            ) from error
         exported = self._session.get_modelmeta().custom_metadata_map
         if (folder / WEIGHTS).is_file() and exported != provenance(folder, config):
             raise ValueError(
@@ -93,10 +100,10 @@ class TorchEngine:
     def __init__(self, folder: Path):
         import torch
 
-        from .modeling_ladnn import LaDnnForImageClassification
+        from .checkpoints import load_checkpoint
 
         self._torch = torch
-        self._model = LaDnnForImageClassification.from_pretrained(folder).float().eval()
+        self._model, _ = load_checkpoint(folder)
 
     def __call__(self, pixel_values: np.ndarray) -> NetworkOutput:
         """See `Engine`."""

@@ -1,17 +1,19 @@
 """The honest score of a model on a split: every number with its interval and its coverage."""
 
 import hashlib
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn import config_context
 from tqdm import tqdm
 
 from .engines import WEIGHTS
 from .inference import BUNDLED, Predictor
 from .labels import LESIONS
-from .metrics import auc, diagnosis_metrics, lesion_metrics, to_json
+from .metrics import decision_metrics, lesion_metrics, probability_metrics, to_json
 from .slice_dataset import NO_LESIONS, load_slices
 
 RESAMPLES = 2000
@@ -24,9 +26,9 @@ def evaluate(model: str | None, dataset: str, split: str = "test") -> dict[str, 
     """Score a model folder (None: the bundled checkpoint) on one split of a slice data set.
 
     Returns:
-        `model`, `weights_sha256`, `dataset`, `split`, `slices`, `refused`, `threshold`, the metrics
-        `at_threshold` and `at_0.5` (each `[value, low, high]`, a 95% bootstrap interval), `lesions`
-        and `versions`.
+        `model`, `weights_sha256`, `dataset`, `split`, `slices`, `refused`, `threshold`, `versions`, and
+        the numbers of the `probabilities`, of the decisions `at_threshold` and `at_0.5`, and of the
+        `lesions`, each as `[value, low, high]`, a 95% bootstrap interval.
 
     Raises:
         ValueError: There is no such model, data set or split.
@@ -58,8 +60,9 @@ def evaluate(model: str | None, dataset: str, split: str = "test") -> dict[str, 
         "slices": len(rows),
         "refused": sum(a.decision == "refused" for a in answers),
         "threshold": predictor.threshold,
-        "at_threshold": _with_intervals(labels, covid, predictor.threshold),
-        "at_0.5": _with_intervals(labels, covid, 0.5),
+        "probabilities": _with_intervals(probability_metrics, labels, covid),
+        "at_threshold": _with_intervals(decision_metrics, labels, covid >= predictor.threshold),
+        "at_0.5": _with_intervals(decision_metrics, labels, covid >= 0.5),
         "lesions": _lesions_with_intervals(lesion_labels, lesions),
         "versions": {name: version(name) for name in ("ladnn_hf", "onnxruntime", "pillow", "numpy")},
     }
@@ -83,6 +86,8 @@ def to_markdown(report: dict[str, Any]) -> str:
         f"| | at the operating point {report['threshold']:.3f} | at 0.5 |",
         "|---|---|---|",
     ]
+    for name, numbers in report["probabilities"].items():
+        lines.append(f"| {name} | {_interval(numbers)} | |")
     for name, numbers in report["at_threshold"].items():
         lines.append(f"| {name} | {_interval(numbers)} | {_interval(report['at_0.5'][name])} |")
     lines += ["", "| lesion | AUC | present | labelled |", "|---|---|---|---|"]
@@ -93,14 +98,17 @@ def to_markdown(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _with_intervals(labels: np.ndarray, covid: np.ndarray, threshold: float) -> dict[str, list[float]]:
-    value = diagnosis_metrics(labels, covid, threshold)
-    resampled = [
-        list(diagnosis_metrics(labels[rows], covid[rows], threshold).values())
-        for rows in _resamples(len(labels))
-    ]
+def _with_intervals(score: Callable[..., dict[str, float]], *columns: np.ndarray) -> dict[str, list[float]]:
+    """A score's numbers, each as `[value, low, high]`, from resamples of the slices."""
+    draws = np.random.default_rng(0).integers(len(columns[0]), size=(RESAMPLES, len(columns[0])))
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        resampled = [
+            list(score(*(column[rows] for column in columns)).values())
+            for rows in tqdm(draws, desc=score.__name__, unit="resample", delay=2, leave=False)
+        ]
     low, high = np.nanpercentile(resampled, [2.5, 97.5], axis=0)
-    return {name: [v, *map(float, ends)] for (name, v), *ends in zip(value.items(), low, high, strict=True)}
+    value = score(*columns)
+    return {name: [v, float(a), float(b)] for (name, v), a, b in zip(value.items(), low, high, strict=True)}
 
 
 def _lesions_with_intervals(lesion_labels: np.ndarray, lesions: np.ndarray) -> dict[str, dict[str, Any]]:
@@ -108,16 +116,12 @@ def _lesions_with_intervals(lesion_labels: np.ndarray, lesions: np.ndarray) -> d
     for column, numbers in enumerate(answers.values()):
         labelled = ~np.isnan(lesion_labels[:, column])
         present, scores = lesion_labels[labelled, column], lesions[labelled, column]
-        if np.isnan(numbers["auc"]):
-            numbers["auc"] = [np.nan] * 3
-            continue
-        resampled = [auc(present[rows], scores[rows]) for rows in _resamples(len(present))]
-        numbers["auc"] = [numbers["auc"], *map(float, np.nanpercentile(resampled, [2.5, 97.5]))]
+        numbers["auc"] = (
+            [np.nan] * 3
+            if np.isnan(numbers["auc"])
+            else _with_intervals(probability_metrics, present, scores)["auc"]
+        )
     return answers
-
-
-def _resamples(count: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
 
 
 def _interval(numbers: list[float]) -> str:

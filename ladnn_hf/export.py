@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from . import LaDnnConfig, LaDnnForImageClassification, LaDnnImageProcessor
+from .checkpoints import load_checkpoint
 from .engines import ONNX, provenance
 from .slice_dataset import check_output
 
@@ -22,7 +23,7 @@ def export_hf(model: Path, output: Path) -> None:
         ValueError: `output` is there already, or `model` is no model folder.
     """
     check_output(output)
-    network, processor = _load(model)
+    network, processor = load_checkpoint(model)
     with _source_carried():
         network.save_pretrained(output)
         processor.save_pretrained(output)
@@ -41,7 +42,7 @@ def export_onnx(model: Path, output: Path) -> None:
     """
     if output.resolve() != model.resolve():
         check_output(output)
-    network, processor = _load(model)
+    network, processor = load_checkpoint(model)
     network.save_pretrained(output)
     processor.save_pretrained(output)
     write_onnx(network, output)
@@ -51,7 +52,7 @@ def write_onnx(network: LaDnnForImageClassification, folder: Path) -> None:
     """Export a network into the folder that holds its weights and config."""
     import onnx  # an extra: only those who export need it
 
-    network = network.float().eval().to(memory_format=torch.contiguous_format)
+    network = network.to(memory_format=torch.contiguous_format)
     config = network.config
     example = torch.zeros(2, config.num_channels, config.image_size, config.image_size)
     traceable = _Traceable(network, example).eval()
@@ -81,15 +82,6 @@ class _Traceable(torch.nn.Module):
     def forward(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
         output = self.network(pixel_values)
         return tuple(output[name] for name in self.names)
-
-
-def _load(model: Path) -> tuple[LaDnnForImageClassification, LaDnnImageProcessor]:
-    if not (model / "config.json").is_file():
-        raise ValueError(
-            f"{model}: expected a model folder with config.json, found none; name one that `ladnn train` "
-            "or save_pretrained wrote."
-        )
-    return LaDnnForImageClassification.from_pretrained(model), LaDnnImageProcessor.from_pretrained(model)
 
 
 @contextmanager

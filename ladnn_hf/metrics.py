@@ -14,19 +14,28 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(roc_auc_score(labels, scores)) if len(np.unique(labels)) == 2 else float("nan")
 
 
-def diagnosis_metrics(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, float]:
-    """How well a probability of COVID tells the classes apart.
+def probability_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """How well probabilities of COVID rank and fit: `auc` and the `brier` score.
 
     Args:
         labels: (N,), 0 or 1.
         probabilities: (N,), in [0, 1].
-        threshold: Operating point; a slice at or above it is positive.
+    """
+    brier = brier_score_loss(labels, probabilities, pos_label=1, labels=[0, 1])
+    return {"auc": auc(labels, probabilities), "brier": float(brier)}
+
+
+def decision_metrics(labels: np.ndarray, positive: np.ndarray) -> dict[str, float]:
+    """How often decisions are right.
+
+    Args:
+        labels: (N,), 0 or 1.
+        positive: (N,), whether a slice was called positive.
 
     Returns:
-        `auc`, `accuracy`, `sensitivity`, `specificity`, `precision`, `f1` and `brier`; NaN where a
-        number is not defined.
+        `accuracy`, `sensitivity`, `specificity`, `precision` and `f1`; NaN where a number is not defined.
     """
-    (tn, fp), (fn, tp) = confusion_matrix(labels, probabilities >= threshold, labels=[0, 1])
+    (tn, fp), (fn, tp) = confusion_matrix(labels, positive, labels=[0, 1])
     with np.errstate(invalid="ignore", divide="ignore"):
         rates = {
             "accuracy": np.divide(tp + tn, len(labels)),
@@ -35,11 +44,7 @@ def diagnosis_metrics(labels: np.ndarray, probabilities: np.ndarray, threshold: 
             "precision": np.divide(tp, tp + fp),
             "f1": np.divide(2 * tp, 2 * tp + fp + fn),
         }
-    return {
-        "auc": auc(labels, probabilities),
-        **{name: float(rate) for name, rate in rates.items()},
-        "brier": float(brier_score_loss(labels, probabilities, pos_label=1)),
-    }
+    return {name: float(rate) for name, rate in rates.items()}
 
 
 def lesion_metrics(lesion_labels: np.ndarray, probabilities: np.ndarray) -> dict[str, dict[str, float]]:

@@ -80,8 +80,7 @@ def decode(source: str | Path | BinaryIO) -> Image.Image:
         raise UnreadableSlice(_too_large("far more")) from error
     except Image.UnidentifiedImageError as error:
         raise UnreadableSlice(
-            f"expected an image ({', '.join(FORMATS)}), found {_size_in_words(source)} of something else; "
-            "export the slice as PNG."
+            f"expected an image ({', '.join(FORMATS)}), found {_kind(source)}; export the slice as PNG."
         ) from error
     except _BROKEN as error:
         raise UnreadableSlice(
@@ -145,11 +144,9 @@ def _too_large(found: str) -> str:
     )
 
 
-def _size_in_words(source: str | Path | BinaryIO) -> str:
-    if hasattr(source, "read"):
-        return "bytes"
-    size = os.path.getsize(source)
-    return "an empty file" if size == 0 else f"{size:,} bytes"
+def _kind(source: str | Path | BinaryIO) -> str:
+    is_path = not hasattr(source, "read")
+    return "an empty file" if is_path and os.path.getsize(source) == 0 else "something else"
 
 
 def _first_line(error: BaseException) -> str:

@@ -15,10 +15,11 @@ from transformers import EvalPrediction, HfArgumentParser, Trainer, TrainingArgu
 from .augmentation import AUGMENTATIONS, SliceDataset
 from .backbone_weights import load_backbone_weights, normalisation
 from .calibration import SENSITIVITY, choose_threshold, fit_temperature
+from .checkpoints import load_checkpoint
 from .configuration_ladnn import LaDnnConfig
 from .image_processing_ladnn import LaDnnImageProcessor
 from .loss_ladnn import joint_loss
-from .metrics import diagnosis_metrics, lesion_metrics, to_json
+from .metrics import decision_metrics, lesion_metrics, probability_metrics, to_json
 from .modeling_ladnn import LaDnnForImageClassification
 from .preprocessing_ladnn import to_probabilities
 from .slice_dataset import load_slices
@@ -191,9 +192,8 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
 
 def _model(slices: SliceArguments) -> tuple[LaDnnForImageClassification, LaDnnImageProcessor]:
     if slices.model:
-        model = LaDnnForImageClassification.from_pretrained(slices.model)
+        model, processor = load_checkpoint(slices.model)
         model.config.temperature = 1.0  # it was fitted for other weights
-        processor = LaDnnImageProcessor.from_pretrained(slices.model)
     else:
         config = LaDnnConfig(backbone=slices.backbone, image_size=slices.image_size, dropout=slices.dropout)
         model = LaDnnForImageClassification(config)
@@ -219,7 +219,8 @@ def _compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
     labels, lesion_labels = prediction.label_ids
     covid, lesions = to_probabilities(logits, lesion_logits)
     by_lesion = lesion_metrics(lesion_labels, lesions)
-    return diagnosis_metrics(labels, covid, 0.5) | {
+    diagnosis = probability_metrics(labels, covid) | decision_metrics(labels, covid >= 0.5)
+    return diagnosis | {
         f"auc_{name}": numbers["auc"] for name, numbers in by_lesion.items() if not np.isnan(numbers["auc"])
     }
 
@@ -237,7 +238,8 @@ def _calibrate(trainer: Trainer, sensitivity: float) -> dict[str, Any]:
     if labels.any():
         config.threshold = choose_threshold(covid, labels, sensitivity)
     return {
-        **diagnosis_metrics(labels, covid, config.threshold),
+        **probability_metrics(labels, covid),
+        **decision_metrics(labels, covid >= config.threshold),
         "lesions": lesion_metrics(lesion_labels, lesions),
     }
 

@@ -1,0 +1,182 @@
+"""Small fixtures: micro models, phantom files, the real data where it is, and the page in Chromium."""
+
+import contextlib
+import io
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import Dataset, DatasetDict
+
+from ladnn_hf import LaDnnConfig, LaDnnForImageClassification, LaDnnImageProcessor, draw_phantom
+from ladnn_hf.cli import main
+from ladnn_hf.slice_dataset import FEATURES, slice_row
+
+ROOT = Path(__file__).resolve().parents[1]
+MICRO_SIZE = 64
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def run_ladnn(*arguments):
+    """The command line, in this process: importing torch anew each time would take the most time."""
+    streams = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
+        try:
+            returncode = main(list(map(str, arguments)))
+        except SystemExit as end:  # argparse
+            returncode = end.code or 0
+    stdout, stderr = (stream.getvalue() for stream in streams)
+    return subprocess.CompletedProcess(arguments, returncode, stdout, stderr)
+
+
+def run_ladnn_alone(*arguments, cwd=None, env=None):
+    """The command line in a process of its own, as a user runs it."""
+    return _run([sys.executable, "-m", "ladnn_hf", *map(str, arguments)], cwd, env)
+
+
+def run_python(code, *arguments, cwd=None, env=None):
+    return _run([sys.executable, "-c", code, *map(str, arguments)], cwd, env)
+
+
+def _run(command, cwd, env):
+    env = {**os.environ, **(env or {})}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=300)
+
+
+@pytest.fixture
+def micro_model():
+    """A network of 99k random parameters."""
+    torch.manual_seed(0)
+    return LaDnnForImageClassification(
+        LaDnnConfig(backbone="test_efficientnet", image_size=MICRO_SIZE)
+    ).eval()
+
+
+@pytest.fixture
+def micro_folder(micro_model, tmp_path):
+    """The same, saved with its processor; its temperature is not 1 and its bias decides something."""
+    folder = tmp_path / "micro"
+    micro_model.config.temperature = 2.0
+    micro_model.classifier.bias.data = torch.linspace(-1, 1, 6)
+    micro_model.save_pretrained(folder)
+    LaDnnImageProcessor(size={"height": MICRO_SIZE, "width": MICRO_SIZE}).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def phantom():
+    return draw_phantom(["GGO"], size=96, seed=1)
+
+
+def phantom_rows(count, seed):
+    """Labelled phantoms: odd ones have ground glass, every fourth has lesion labels."""
+    for index in range(count):
+        ill = index % 2 == 1
+        buffer = _png(draw_phantom(["GGO"] if ill else [], size=MICRO_SIZE, seed=seed + index))
+        lesions = (1.0, 0.0, 0.0, 0.0, 0.0) if index % 4 == 1 else (float("nan"),) * 5
+        yield slice_row(
+            buffer, file_name=f"{index}.png", label="COVID" if ill else "NonCOVID", lesions=lesions
+        )
+
+
+def _png(picture):
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def phantom_slices(tmp_path_factory):
+    """A saved data set of 24 phantoms to train on and 8 to validate with."""
+    folder = tmp_path_factory.mktemp("slices") / "phantoms"
+    DatasetDict(
+        train=Dataset.from_list(list(phantom_rows(24, 100)), features=FEATURES),
+        validation=Dataset.from_list(list(phantom_rows(8, 200)), features=FEATURES),
+    ).save_to_disk(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder with COVID-CT and LA-DNN; where it lacks, tests say so, and in CI they fail."""
+    folder = Path(os.environ.get("LADNN_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "COVID-CT").is_dir():
+        reason = f"COVID-CT and LA-DNN are not in {folder}; set LADNN_DATA to the folder that holds them"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def covid_ct(real_data, tmp_path_factory):
+    """COVID-CT, built by the command."""
+    output = tmp_path_factory.mktemp("covid_ct") / "covid_ct"
+    built = run_ladnn(
+        *("data", "build", "--covid-ct", real_data / "COVID-CT", "--la-dnn", real_data / "LA-DNN"),
+        *("--output", output),
+    )
+    assert built.returncode == 0, built.stderr
+    return output
+
+
+@pytest.fixture(scope="session")
+def page_url(tmp_path_factory):
+    """The page of `space/`, started as on a Space, with the bundled checkpoint."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("page") / "log"
+    with log.open("w") as stream:
+        server = subprocess.Popen(
+            [sys.executable, "app.py"],
+            cwd=ROOT / "space",
+            env={**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"},
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(url, timeout=1)
+                break
+            except OSError:
+                assert server.poll() is None and time.monotonic() < deadline, log.read_text()
+                time.sleep(0.1)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """The system's Chromium, else Playwright's own."""
+    from playwright.sync_api import sync_playwright
+
+    executable = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    if executable is None:
+        subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=True)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
+        yield chromium
+        chromium.close()

@@ -1,0 +1,203 @@
+import csv
+import dataclasses
+import io
+import json
+import os
+
+import numpy as np
+import pytest
+from conftest import run_ladnn, run_python
+from PIL import Image
+
+from ladnn_hf import LESIONS, Predictor
+from ladnn_hf.attention import overlay
+
+
+@pytest.fixture
+def mixed(phantom, tmp_path, monkeypatch):
+    """A working folder with good and bad files."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder" / "deeper").mkdir(parents=True)
+    (tmp_path / "bare").mkdir()
+    phantom.save("good.png")
+    phantom.rotate(5).save("folder/one.jpg")
+    phantom.save("folder/deeper/two.webp")
+    (tmp_path / "folder" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    Image.new("L", (64, 64), 90).save("blank.png")
+    return tmp_path
+
+
+def test_each_file_gets_one_json_object_in_the_order_given(micro_folder, mixed):
+    paths = ["folder", "good.png", "nowhere.png", "./good.png", "bare", "blank.png"]
+    result = run_ladnn("predict", *paths, "--model", micro_folder, "--format", "json")
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.returncode == 1
+    assert [answer["image"] for answer in answers] == [
+        *("folder/broken.png", "folder/one.jpg", "folder/deeper/two.webp"),
+        *("good.png", "nowhere.png", "./good.png", "bare", "blank.png"),
+    ]
+    decisions = [answer["decision"] for answer in answers]
+    assert [decision == "refused" for decision in decisions] == [
+        *(True, False, False),
+        *(False, True, False, True, True),
+    ]
+    for answer in answers:
+        refused = answer["decision"] == "refused"
+        assert list(answer) == [
+            *("image", "label", "covid_probability", "decision", "lesions", "reason", "threshold", "model")
+        ]
+        assert (answer["label"] is None) == (answer["covid_probability"] is None) == refused
+        assert (answer["lesions"] is None) == refused
+        assert (answer["reason"] is not None) == refused
+        assert answer["threshold"] == 0.5 and answer["model"] == str(micro_folder)
+    assert list(answers[3]["lesions"]) == list(LESIONS)
+    assert answers[3]["covid_probability"] == answers[5]["covid_probability"]
+    assert "Traceback" not in result.stderr
+
+
+def test_all_answered_is_status_zero_and_wrong_usage_is_two(micro_folder, mixed):
+    assert run_ladnn("predict", "good.png", "--model", micro_folder).returncode == 0
+    assert run_ladnn("predict").returncode == 2
+    assert run_ladnn("predict", "good.png", "--frobnicate").returncode == 2
+
+
+def test_the_gate_can_be_left_open(micro_folder, mixed):
+    arguments = ("predict", "blank.png", "--model", micro_folder, "--format", "json")
+    refused = json.loads(run_ladnn(*arguments).stdout)
+    answered = json.loads(run_ladnn(*arguments, "--no-gate").stdout)
+    assert "blank picture" in refused["reason"]
+    assert answered["decision"] in ("positive", "negative")
+
+
+def test_csv_has_one_row_a_file_and_lands_whole_in_the_output_file(micro_folder, mixed):
+    arguments = ("predict", "good.png", "nowhere.png", "--model", micro_folder, "--format", "csv")
+    result = run_ladnn(*arguments, "--output", "answers.csv")
+    assert (result.returncode, result.stdout) == (1, "")
+    rows = list(csv.DictReader(io.StringIO((mixed / "answers.csv").read_text())))
+    assert [row["image"] for row in rows] == ["good.png", "nowhere.png"]
+    assert 0 < float(rows[0]["covid_probability"]) < 1 and rows[1]["covid_probability"] == ""
+    assert set(LESIONS) <= set(rows[0])
+    assert not list(mixed.glob(".answers*"))
+
+
+def test_the_table_shows_answers_and_reasons(micro_folder, mixed):
+    result = run_ladnn("predict", "good.png", "nowhere.png", "--model", micro_folder)
+    header, good, bad = result.stdout.splitlines()
+    assert "COVID" in header and "InSepThi" in header
+    assert good.endswith("good.png")
+    assert bad.startswith("refused") and "found none at this path" in bad
+
+
+def test_attention_writes_an_overlay_for_each_answered_slice(micro_folder, mixed):
+    run_ladnn("predict", "good.png", "nowhere.png", "folder", "--model", micro_folder, "--attention", "maps")
+    assert sorted(os.listdir("maps")) == ["00001_good.png", "00004_one.png", "00005_two.png"]
+    with Image.open("maps/00001_good.png") as picture:
+        assert (picture.mode, picture.size) == ("RGB", Image.open("good.png").size)
+
+
+def test_an_overlay_colours_what_speaks_for_the_class_and_nothing_else(phantom):
+    evidence = np.full((7, 7), -3.0)
+    evidence[1, 1] = 5.0
+    coloured = np.asarray(overlay(phantom, evidence)).astype(int)
+    red_over_blue = coloured[..., 0] - coloured[..., 2]
+    assert red_over_blue[20, 20] > 100
+    assert red_over_blue[60:, 60:].max() == 0
+
+
+def test_many_slices_go_through_in_batches_in_order(micro_folder, phantom):
+    slices = [phantom.rotate(angle) for angle in range(7)]
+    together = [answer.covid_probability for answer in Predictor(micro_folder, batch_size=3).predict(slices)]
+    alone = [Predictor(micro_folder)(picture).covid_probability for picture in slices]
+    assert together == pytest.approx(alone, abs=1e-6)
+    assert len(set(together)) == 7
+
+
+def test_slices_are_answered_while_they_come(micro_folder, phantom):
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(1)
+            yield phantom
+
+    next(Predictor(micro_folder, batch_size=2).predict(endless()))
+    assert len(taken) == 2
+
+
+def test_a_prediction_is_frozen(micro_folder, phantom):
+    answer = Predictor(micro_folder)(phantom)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        answer.decision = "negative"
+    assert answer.maps.shape[0] == 6
+
+
+@pytest.mark.parametrize(
+    ("breakage", "sentence"),
+    [
+        (lambda folder: (folder / "model.safetensors").unlink(), "expected model.safetensors or model.onnx"),
+        (lambda folder: (folder / "config.json").write_text("{"), "expected JSON"),
+        (lambda folder: (folder / "config.json").unlink(), "expected a model folder with config.json"),
+        (lambda folder: (folder / "config.json").write_text('{"model_type": "vit"}'), "found 'vit'"),
+        (lambda folder: (folder / "preprocessor_config.json").unlink(), "with preprocessor_config.json"),
+        (
+            lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
+            "only pickled weights",
+        ),
+        (
+            lambda folder: (folder / "config.json").write_text(
+                (folder / "config.json").read_text().replace("test_efficientnet", "nonesuch")
+            ),
+            "found 'nonesuch'",
+        ),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"no tensors here"), "expected"),
+    ],
+)
+def test_a_model_folder_that_is_none_gets_one_sentence(micro_folder, mixed, breakage, sentence):
+    breakage(micro_folder)
+    result = run_ladnn("predict", "good.png", "--model", micro_folder)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("ladnn predict: ") and sentence in last
+    assert "Traceback" not in result.stderr
+
+
+def test_an_onnx_export_answers_as_pytorch_does_without_loading_torch(micro_folder, mixed):
+    exported = mixed / "exported"
+    result = run_ladnn("export", "--format", "onnx", "--model", micro_folder, "--output", exported)
+    assert result.returncode == 0, result.stderr
+    code = """
+import sys
+from ladnn_hf import Predictor
+answer = Predictor(sys.argv[1])("good.png")
+assert not {"torch", "timm", "transformers"} & set(sys.modules)
+print(answer.covid_probability, *answer.lesions.values(), *answer.maps.ravel())
+"""
+    without_torch = run_python(code, exported)
+    assert without_torch.returncode == 0, without_torch.stderr
+    expected = Predictor(micro_folder)("good.png")
+    assert [float(number) for number in without_torch.stdout.split()] == pytest.approx(
+        [expected.covid_probability, *expected.lesions.values(), *expected.maps.ravel()], abs=1e-4
+    )
+
+
+@pytest.mark.parametrize("change", ["weights", "temperature"])
+def test_an_export_of_other_weights_is_refused(micro_folder, tmp_path, change):
+    exported = tmp_path / "exported"
+    run_ladnn("export", "--format", "onnx", "--model", micro_folder, "--output", exported)
+    if change == "weights":
+        weights = bytearray((exported / "model.safetensors").read_bytes())
+        weights[-1] ^= 1
+        (exported / "model.safetensors").write_bytes(weights)
+    else:
+        config = json.loads((exported / "config.json").read_text())
+        (exported / "config.json").write_text(json.dumps(config | {"temperature": 3.0}))
+    with pytest.raises(ValueError, match=r"found one of others; run `ladnn export"):
+        Predictor(exported)
+
+
+def test_an_export_never_overwrites(micro_folder, tmp_path):
+    (tmp_path / "there").mkdir()
+    result = run_ladnn("export", "--format", "hf", "--model", micro_folder, "--output", tmp_path / "there")
+    assert result.returncode == 1
+    assert "expected a folder that is not there yet" in result.stderr

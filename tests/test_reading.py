@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+from PIL import Image
+from transformers.image_utils import load_image
+
+from ladnn_hf.preprocessing_ladnn import apply_window
+from ladnn_hf.reading import UnreadableSlice, list_slices, read_slice
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff", ".webp", ".jpg"])
+def test_each_format_is_read_as_grey(phantom, tmp_path, suffix):
+    path = tmp_path / f"slice{suffix}"
+    phantom.save(path, **({"lossless": True} if suffix == ".webp" else {}))
+    grey = read_slice(path)
+    assert grey.mode == "L"
+    difference = np.abs(np.asarray(grey, int) - np.asarray(phantom, int))
+    assert difference.max() <= (60 if suffix == ".jpg" else 0)
+    assert difference.mean() < 5
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P"])
+def test_each_colour_mode_gives_the_same_slice(phantom, tmp_path, mode):
+    path = tmp_path / "slice.png"
+    phantom.convert(mode).save(path)
+    assert np.array_equal(np.asarray(read_slice(path)), np.asarray(phantom))
+
+
+def test_a_slice_is_decoded_as_the_pipeline_decodes_it(phantom, tmp_path):
+    path = tmp_path / "slice.jpg"
+    colour = Image.merge("RGB", [phantom, phantom.point(lambda v: v // 2), phantom])
+    exif = Image.Exif()
+    exif[274] = 6  # turned by a quarter
+    colour.resize((96, 64)).save(path, exif=exif)
+    assert np.array_equal(np.asarray(read_slice(path)), np.asarray(load_image(str(path)).convert("L")))
+
+
+def test_sixteen_bits_are_scaled_not_clipped(phantom, tmp_path):
+    deep = np.asarray(phantom).astype(np.uint16)
+    Image.fromarray(deep * 257).save(tmp_path / "16.png")
+    Image.fromarray(deep * 16).save(tmp_path / "12.tiff")
+    Image.fromarray(deep.astype(np.float32) / 255).save(tmp_path / "float.tiff")
+    assert np.array_equal(np.asarray(read_slice(tmp_path / "16.png")), np.asarray(phantom))
+    assert np.array_equal(np.asarray(read_slice(tmp_path / "float.tiff")), np.asarray(phantom))
+    twelve = np.asarray(read_slice(tmp_path / "12.tiff"), int)
+    assert np.abs(twelve - np.asarray(phantom, int)).max() <= 1
+
+
+def test_hounsfield_units_go_through_the_lung_window(tmp_path):
+    hu = np.linspace(-1000, 400, 64 * 64).reshape(64, 64).astype(np.float32)
+    Image.fromarray(hu).save(tmp_path / "hu.tiff")
+    assert np.array_equal(np.asarray(read_slice(tmp_path / "hu.tiff")), apply_window(hu, -600, 1500))
+
+
+def test_only_the_first_frame_of_a_moving_picture_is_read(phantom, tmp_path):
+    other = phantom.rotate(90)
+    phantom.save(tmp_path / "two.tiff", save_all=True, append_images=[other])
+    assert np.array_equal(np.asarray(read_slice(tmp_path / "two.tiff")), np.asarray(phantom))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("text.png", b"not an image at all", "something else"),
+        ("empty.png", b"", "an empty file"),
+        ("gif.png", b"GIF89a\x01\x00\x01\x00\x00\x00\x00;", "something else"),
+    ],
+)
+def test_what_is_not_an_image_is_refused(tmp_path, name, content, found):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UnreadableSlice, match=f"expected an image .*found {found}; export"):
+        read_slice(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tiff", ".bmp"])
+def test_a_truncated_file_is_refused(phantom, tmp_path, suffix):
+    path = tmp_path / f"slice{suffix}"
+    phantom.save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UnreadableSlice, match=r"^expected .*; export"):
+        read_slice(path)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(UnreadableSlice, match="expected an image file, found none"):
+        read_slice(tmp_path / "nowhere.png")
+
+
+def test_a_picture_too_small_to_show_a_lesion_is_refused(tmp_path):
+    Image.new("L", (1, 1)).save(tmp_path / "1.png")
+    with pytest.raises(UnreadableSlice, match="at least 32×32 pixels, found 1×1"):
+        read_slice(tmp_path / "1.png")
+
+
+@pytest.mark.parametrize("side", [8_000, 30_000])
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path, side):
+    Image.new("1", (side, side)).save(tmp_path / "bomb.png")
+    with pytest.raises(UnreadableSlice, match="at most 50,000,000 pixels, found"):
+        read_slice(tmp_path / "bomb.png")
+
+
+def test_a_folder_stands_for_its_images_by_the_path_as_given(phantom, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/2.png", "a/1.JPG", "a/b/3.tif", "a/notes.txt", "one.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path / "a")
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    assert list(list_slices(["one.png", "./a/", "link", "nowhere"])) == [
+        "one.png",
+        *("./a/1.JPG", "./a/2.png", "./a/b/3.tif"),
+        *("link/1.JPG", "link/2.png", "link/b/3.tif"),
+        "nowhere",
+    ]

