@@ -31,7 +31,8 @@ class Prediction:
     decision: str
     """`positive`, `negative`, `indeterminate` or `refused`."""
     lesions: dict[str, float] | None
-    """Probability of each lesion in [0, 1]; None when refused."""
+    """Probability of each lesion in [0, 1], if it is COVID-19: they were learned on positives alone; None
+    when refused."""
     reason: str | None
     """Why a slice was refused, in one sentence."""
     threshold: float

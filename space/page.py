@@ -1,6 +1,7 @@
 """The page: one slice in; the probability, the decision, five lesions and where the model looked out."""
 
 import html
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,7 @@ from ladnn_hf.reading import SUFFIXES, read_slice
 
 HERE = Path(__file__).parent
 NOTICE = "For research and teaching, never for diagnosing a patient."
-EXAMPLES = {
-    "Healthy phantom": "healthy.png",
-    "Ground-glass opacity": "ground_glass.png",
-    "Consolidation": "consolidation.png",
-    "Crazy paving": "crazy_paving.png",
-    "Air bronchogram": "air_bronchogram.png",
-}
+EXAMPLES = json.loads((HERE / "examples" / "phantoms.json").read_text(encoding="utf-8"))
 """Drawn by `ladnn_hf.phantoms`; no image of a patient."""
 DECISIONS = {
     "positive": "Looks like COVID-19",
@@ -77,13 +72,13 @@ def build_page(predictor: Predictor) -> gr.Blocks:
                     type="filepath",
                     image_mode=None,
                     sources=["upload", "clipboard"],
-                    label="Chest CT slice (PNG, JPEG, WebP, BMP or TIFF)",
+                    label="Chest CT slice",
                     height=360,
                 )
                 gr.Examples(
-                    [[str(HERE / "examples" / name)] for name in EXAMPLES.values()],
+                    [[str(HERE / "examples" / name)] for name in EXAMPLES],
                     inputs=[image],
-                    example_labels=list(EXAMPLES),
+                    example_labels=[spec["title"] for spec in EXAMPLES.values()],
                     label="Phantoms, drawn by a program: no image of a patient",
                     api_visibility="private",
                 )
@@ -102,7 +97,10 @@ def build_page(predictor: Predictor) -> gr.Blocks:
 
 
 def _waiting() -> str:
-    return '<p class="waiting">Give a slice, or choose a phantom below it.</p>'
+    return (
+        '<p class="waiting">Give one slice (PNG, JPEG, WebP, BMP or TIFF, best in a lung window), or choose '
+        "a phantom. An answer on a phantom shows how the page works, not how good the model is.</p>"
+    )
 
 
 def _picture(path: str, prediction: Prediction, view: str) -> Any:
@@ -125,7 +123,7 @@ def _answer_html(prediction: Prediction) -> str:
         f"{title}<p>Probability of COVID-19 <strong>{probability:.3f}</strong>; "
         f"the model calls a slice positive from {threshold:.3f}.</p>"
         f"{_bar(probability, prediction.decision, threshold)}"
-        f"<table><caption>Lesions, probability of each</caption>{lesions}</table>"
+        f"<table><caption>Lesions, probability of each if it is COVID-19</caption>{lesions}</table>"
     )
 
 

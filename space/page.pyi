@@ -45,11 +45,8 @@ class SliceInput(gr.Image):
         if payload is not None and payload.path is None:
             return super().preprocess(payload)  # a data URL: let Gradio write the file
         return None if payload is None else payload.path
-    from collections.abc import Callable, Sequence
-    from typing import TYPE_CHECKING, Any, Literal
-
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
-
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component

@@ -1,0 +1,159 @@
+import os
+import shutil
+import zipfile
+
+import datasets
+import numpy as np
+import pytest
+from conftest import run_ladnn
+
+from ladnn_hf.slice_dataset import FEATURES, slice_row
+
+pytestmark = pytest.mark.real_data
+
+
+@pytest.fixture
+def source(real_data, tmp_path):
+    """A copy of both folders in which every file is a link, to be replaced one at a time."""
+    for name in ("COVID-CT", "LA-DNN/data_split"):
+        shutil.copytree(real_data / name, tmp_path / name, copy_function=os.symlink)
+    return tmp_path
+
+
+def build(source, *flags):
+    return run_ladnn(
+        *("data", "build", "--covid-ct", source / "COVID-CT", "--la-dnn", source / "LA-DNN"),
+        *("--output", source / "built", *flags),
+    )
+
+
+def test_covid_ct_has_the_published_splits_and_features(covid_ct):
+    slices = datasets.load_from_disk(covid_ct)
+    assert {name: len(rows) for name, rows in slices.items()} == {
+        "train": 425,
+        "validation": 118,
+        "test": 203,
+    }
+    assert slices["train"].features == FEATURES
+    assert [int(np.sum(rows["label"])) for rows in slices.values()] == [191, 60, 98]
+    assert all(None not in rows["patient_id"] for rows in slices.values())
+
+
+def test_lesions_are_five_values_or_none_and_all_five_occur(covid_ct):
+    for split, present in (("train", [108, 51, 11, 8, 12]), ("validation", [37, 10, 0, 0, 0])):
+        rows = datasets.load_from_disk(covid_ct)[split]
+        lesions, labels = np.array(rows["lesions"]), np.array(rows["label"])
+        missing = np.isnan(lesions)
+        assert np.array_equal(missing.any(axis=1), missing.all(axis=1))
+        assert missing[labels == 0].all(), "a negative has no lesion labels"
+        assert np.nansum(lesions, axis=0).tolist() == present
+        assert np.nanmax(lesions[~missing.any(axis=1)].sum(axis=1)) >= 1
+
+
+def test_each_row_says_what_its_file_is(covid_ct):
+    rows = datasets.load_from_disk(covid_ct)["test"]
+    for row in rows.select(range(0, 203, 40)):
+        assert (row["image"].mode, row["image"].size) == (row["mode"], (row["width"], row["height"]))
+    assert set(rows["format"]) == {"PNG", "JPEG"} and set(rows["mode"]) == {"RGBA", "RGB", "L"}
+    captions = [caption for caption in rows["caption"] if caption]
+    assert captions and not any(caption.startswith("[") for caption in captions)
+
+
+def test_plain_folders_serve_as_well_as_zips(source, covid_ct):
+    processed = source / "COVID-CT" / "Images-processed"
+    for name in ("CT_COVID", "CT_NonCOVID"):
+        with zipfile.ZipFile(processed / f"{name}.zip") as archive:
+            archive.extractall(processed)
+        (processed / f"{name}.zip").unlink()
+    result = build(source)
+    assert result.returncode == 0, result.stderr
+    built, expected = (datasets.load_from_disk(path) for path in (source / "built", covid_ct))
+    for split in expected:
+        assert built[split]["file_name"] == expected[split]["file_name"]
+
+
+def test_without_la_dnn_there_are_patients_and_captions_but_no_lesions(source, covid_ct):
+    output = source / "plain"
+    result = run_ladnn("data", "build", "--covid-ct", source / "COVID-CT", "--output", output)
+    assert result.returncode == 0, result.stderr
+    rows, expected = (datasets.load_from_disk(path)["train"] for path in (output, covid_ct))
+    assert np.isnan(np.array(rows["lesions"])).all()
+    assert rows["patient_id"] == expected["patient_id"]
+
+
+TEST_LIST = "COVID-CT/Data-split/COVID/testCT_COVID.txt"
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "sentence"),
+    [
+        (TEST_LIST, None, "expected this file, found none"),
+        ("LA-DNN/data_split/val_meta.csv", None, "expected this file, found none"),
+        (
+            "COVID-CT/Images-processed/CT_COVID.zip",
+            None,
+            "or a plain folder CT_COVID beside it, found neither",
+        ),
+        ("COVID-CT/Images-processed/CT_COVID.zip", lambda b: b[:4000], "expected a zip, found a broken one"),
+        (TEST_LIST, lambda b: b + b"nobody.png\n", "row 99: expected the name of an image in CT_COVID"),
+        (TEST_LIST, lambda b: b.split(b"\n", 1)[1], "expected 98 different images, found 97 in 97 rows"),
+        (TEST_LIST, lambda b: b.split(b"\n", 1)[0] + b"\n" + b, "found 98 in 99 rows"),
+        (
+            "LA-DNN/data_split/COVID-CT-MetaInfo_new.csv",
+            lambda b: b.decode("gb18030").encode("utf-16"),
+            "expected the encoding gb18030 or UTF-8",
+        ),
+        ("LA-DNN/data_split/train_meta.csv", lambda b: b.replace(b"AirBr", b"Aibr", 1), "found no ['AirBr']"),
+        (
+            "COVID-CT/NonCOVID-CT-MetaInfo.csv",
+            lambda b: b.replace(b"1%0.jpg", b"1_0.jpg", 1),
+            "row 3: expected the name of an image in Images-processed, found '1_0.jpg'",
+        ),
+    ],
+)
+def test_a_fault_in_the_sources_names_the_file_and_the_remedy(source, path, change, sentence):
+    broken = source / path
+    content = broken.read_bytes()
+    broken.unlink()
+    if change is not None:
+        broken.write_bytes(change(content))
+    result = build(source)
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert broken.name in last and sentence in last and "Traceback" not in result.stderr
+    assert last.rstrip(".").endswith(("again", "COVID-CT"))
+    assert not (source / "built").exists() and not list(source.glob(".built*"))
+
+
+def test_a_table_in_utf8_is_read_as_well(source, covid_ct):
+    table = source / "LA-DNN/data_split/COVID-CT-MetaInfo_new.csv"
+    text = table.read_bytes().decode("gb18030")
+    table.unlink()
+    table.write_text(text, encoding="utf-8-sig", newline="")
+    assert build(source).returncode == 0
+    built, expected = (datasets.load_from_disk(path)["train"] for path in (source / "built", covid_ct))
+    assert built["caption"] == expected["caption"]
+
+
+def test_an_image_that_does_not_decode_is_named(source):
+    processed = source / "COVID-CT" / "Images-processed"
+    with zipfile.ZipFile(processed / "CT_COVID.zip") as archive:
+        archive.extractall(processed)
+        victim = next(name for name in archive.namelist() if name.endswith(".png"))
+    (processed / victim).write_bytes((processed / victim).read_bytes()[:2000])
+    result = build(source)
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert victim.rsplit("/", 1)[1] in last and "expected a whole image file" in last
+
+
+def test_nothing_is_ever_overwritten(source):
+    (source / "built").mkdir()
+    result = build(source)
+    assert result.returncode == 1
+    assert "expected a folder that is not there yet, found one" in result.stderr
+
+
+def test_a_row_of_ones_own_needs_bytes_that_decode():
+    with pytest.raises(ValueError, match=r"mine\.png: expected an image"):
+        slice_row(b"no picture", file_name="mine.png", label="COVID")

@@ -1,0 +1,123 @@
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT, run_ladnn
+from gradio_client import Client, handle_file
+
+EXAMPLES = ROOT / "space" / "examples"
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def page(browser, page_url):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.faults = []
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.goto(page_url)
+    page.wait_for_selector("#result")
+    yield page
+    assert page.faults == []
+    page.close()
+
+
+def answer(page):
+    page.wait_for_selector("#result h2")
+    return page.inner_text("#result")
+
+
+def overlay_source(page):
+    return page.locator("img[alt]").last.get_attribute("src")
+
+
+def test_an_example_is_answered_with_probability_decision_lesions_and_overlay(page):
+    page.get_by_text("Ground-glass opacity", exact=True).first.click()
+    text = answer(page)
+    expected = json.loads(run_ladnn("predict", EXAMPLES / "ground_glass.png", "--format", "json").stdout)
+    probability = float(re.search(r"Probability of COVID-19 ([\d.]+)", text)[1])
+    assert probability == pytest.approx(expected["covid_probability"], abs=6e-4)
+    assert ("Looks like COVID-19" in text) == (expected["decision"] == "positive")
+    shown = [float(number) for number in re.findall(r"\t\s*(\d\.\d\d)$", text, re.M)]
+    assert shown == pytest.approx(list(expected["lesions"].values()), abs=6e-3)
+    page.wait_for_function("document.querySelectorAll('img').length >= 2")
+
+
+def test_the_overlay_follows_the_chosen_lesion(page):
+    page.get_by_text("Consolidation", exact=True).first.click()
+    answer(page)
+    page.wait_for_timeout(500)
+    sources = {overlay_source(page)}
+    page.get_by_label("Show what speaks for").click()
+    page.get_by_role("option", name="consolidation").click()
+    page.wait_for_timeout(1000)
+    sources.add(overlay_source(page))
+    assert len(sources) == 2
+
+
+def test_an_uploaded_slice_is_answered_and_a_bad_file_gets_a_sentence(page, phantom, tmp_path):
+    phantom.save(tmp_path / "mine.png")
+    (tmp_path / "<b>bad<b>.png").write_bytes(b"no picture")
+    page.set_input_files("input[type=file]", tmp_path / "mine.png")
+    assert "Probability of COVID-19" in answer(page)
+    page.get_by_label("Remove Image").or_(page.get_by_label("Clear")).first.click()
+    page.wait_for_selector("#result .waiting")
+    page.set_input_files("input[type=file]", tmp_path / "<b>bad<b>.png")
+    text = answer(page)
+    assert "Not answered" in text and "Expected an image (PNG, JPEG, WEBP, BMP, TIFF)" in text
+    assert "Traceback" not in page.content()
+
+
+def test_the_notice_is_on_the_page_and_it_fits_a_phone(browser, page_url):
+    phone = browser.new_page(viewport={"width": 390, "height": 844})
+    phone.goto(f"{page_url}/?__theme=dark")
+    phone.wait_for_selector("#result")
+    assert "never for diagnosing a patient" in phone.inner_text("#head")
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    phone.close()
+
+
+def test_the_api_gives_the_command_lines_json(page_url, tmp_path, phantom):
+    client = Client(page_url, verbose=False)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    phantom.save(tmp_path / "mine.png")
+    for path in (EXAMPLES / "crazy_paving.png", tmp_path / "mine.png", tmp_path / "broken.png"):
+        said = client.predict(handle_file(path), api_name="/predict")
+        expected = json.loads(run_ladnn("predict", path, "--format", "json").stdout)
+        assert said["image"] == path.name, "no path of the server"
+        assert list(said) == list(expected)
+        assert said["decision"] == expected["decision"] and said["reason"] == expected["reason"]
+        if said["lesions"]:
+            assert said["covid_probability"] == pytest.approx(expected["covid_probability"], abs=1e-4)
+            assert said["lesions"] == pytest.approx(expected["lesions"], abs=1e-4)
+
+
+def test_only_the_named_endpoint_is_public(page_url):
+    assert set(Client(page_url, verbose=False).view_api(return_format="dict")["named_endpoints"]) == {
+        "/predict"
+    }
+
+
+@pytest.mark.parametrize("command", [["app.py"], ["-m", "ladnn_hf", "demo"]])
+def test_both_commands_open_the_page(command):
+    started = subprocess.Popen(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        deadline, lines = time.monotonic() + 60, []
+        while not any("Running on local URL" in line for line in lines):
+            assert time.monotonic() < deadline
+            line = started.stdout.readline()
+            assert line, "".join(lines)
+            lines.append(line)
+    finally:
+        started.terminate()
+        started.wait(20)
