@@ -31,18 +31,6 @@ THEME = gr.themes.Base(
 CSS = (HERE / "page.css").read_text(encoding="utf-8")
 
 
-class SliceInput(gr.Image):
-    """An image whose file reaches us as it was uploaded: Gradio neither decodes nor re-encodes it."""
-
-    is_template = True  # shown by gr.Image's own front end
-
-    def preprocess(self, payload: Any) -> str | None:
-        """The path of the upload."""
-        if payload is not None and payload.path is None:
-            return super().preprocess(payload)  # a data URL: let Gradio write the file
-        return None if payload is None else payload.path
-
-
 def build_page(predictor: Predictor) -> gr.Blocks:
     """The page for one model."""
 
@@ -68,13 +56,7 @@ def build_page(predictor: Predictor) -> gr.Blocks:
         )
         with gr.Row(equal_height=False):
             with gr.Column(min_width=320):
-                image = SliceInput(
-                    type="filepath",
-                    image_mode=None,
-                    sources=["upload", "clipboard"],
-                    label="Chest CT slice",
-                    height=360,
-                )
+                image = _slice_input()
                 gr.Examples(
                     [[str(HERE / "examples" / name)] for name in EXAMPLES],
                     inputs=[image],
@@ -85,7 +67,11 @@ def build_page(predictor: Predictor) -> gr.Blocks:
             with gr.Column(min_width=320):
                 result = gr.HTML(_waiting(), elem_id="result", apply_default_css=False)
                 picture = gr.Image(
-                    label="Where the model looked", interactive=False, height=360, buttons=["fullscreen"]
+                    label="Where the model looked",
+                    elem_id="overlay",
+                    interactive=False,
+                    height=360,
+                    buttons=["fullscreen"],
                 )
                 view = gr.Dropdown(list(VIEWS), value="COVID-19", label="Show what speaks for")
         state = gr.State(None)
@@ -94,6 +80,20 @@ def build_page(predictor: Predictor) -> gr.Blocks:
         with gr.Row(visible=False):
             gr.Button().click(predict, gr.File(file_types=list(SUFFIXES)), gr.JSON(), api_name="predict")
     return page
+
+
+def _slice_input() -> gr.Image:
+    """An image whose file reaches us as it was uploaded: Gradio neither decodes nor re-encodes it.
+
+    Its own decoding would clip 16 bits and answer a file that is no image with an error without words.
+    Only the instance is changed: Gradio writes a stub file beside the source of each new component class.
+    """
+    image = gr.Image(
+        type="filepath", image_mode=None, sources=["upload", "clipboard"], label="Chest CT slice", height=360
+    )
+    decode = image.preprocess
+    image.preprocess = lambda payload: payload.path if payload and payload.path else decode(payload)
+    return image
 
 
 def _waiting() -> str:
