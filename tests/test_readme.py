@@ -1,0 +1,66 @@
+import json
+import re
+import shlex
+
+import pytest
+from conftest import ROOT, run_ladnn, run_python
+
+from ladnn_hf.evaluation import to_markdown
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```$", README, re.M | re.S)
+COMMANDS = [
+    line for kind, block in BLOCKS if kind == "sh" for line in block.splitlines() if line.startswith("ladnn ")
+]
+SNIPPETS = [block for kind, block in BLOCKS if kind == "python"]
+LIMITS = {  # what keeps a long command short here
+    "ladnn train": ["--max_steps", "1", "--per_device_train_batch_size", "2"],
+    "ladnn train --dataset covid_ct --recipe published": ["--backbone_weights", "none"],  # else from the Hub
+}
+RUN_ELSEWHERE = {"ladnn demo"}  # test_page opens the page by both of its commands
+
+
+@pytest.fixture(scope="module")
+def newcomer(tmp_path_factory, real_data):
+    """A working folder as the README's reader has it."""
+    folder = tmp_path_factory.mktemp("newcomer")
+    (folder / "space").symlink_to(ROOT / "space")
+    for name in ("COVID-CT", "LA-DNN"):
+        (folder / name).symlink_to(real_data / name)
+    return folder
+
+
+@pytest.mark.real_data
+def test_every_command_runs(newcomer, monkeypatch):
+    monkeypatch.chdir(newcomer)
+    assert len(COMMANDS) == 10
+    for command in COMMANDS:
+        if command in RUN_ELSEWHERE:
+            continue
+        limits = [flag for start, flags in LIMITS.items() if command.startswith(start) for flag in flags]
+        result = run_ladnn(*shlex.split(command)[1:], *limits)
+        assert result.returncode == 0, f"{command}\n{result.stderr[-2000:]}"
+        assert result.stdout or "--output" in command, command
+
+
+@pytest.mark.browser
+@pytest.mark.real_data
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: snippet.split("\n")[0])
+def test_every_snippet_prints_what_it_says(snippet, newcomer, page_url):
+    if "ladnn-model" in snippet and not (newcomer / "ladnn-model").exists():
+        run_ladnn("export", "--format", "hf", "--output", newcomer / "ladnn-model")
+    result = run_python(snippet.replace("http://127.0.0.1:7860", page_url), cwd=newcomer)
+    assert result.returncode == 0, result.stderr
+    said = [line[2:] for line in snippet.splitlines() if line.startswith("# ")]
+    assert said and result.stdout.splitlines() == said
+
+
+def test_the_scores_are_those_of_the_report_beside_the_weights():
+    report = json.loads((ROOT / "ladnn_hf" / "weights" / "report.json").read_text())
+    table = to_markdown(report["test"]).split("\n\n", 2)[2].strip()
+    assert re.search(r"<!-- scores -->\n(.*?)\n<!-- /scores -->", README, re.S)[1].strip() == table
+
+
+def test_the_test_command_is_the_one_that_ci_runs():
+    pattern = re.search(r"grep -m1 -E '(.*?)' README.md", (ROOT / ".ci" / "run").read_text())[1]
+    assert re.search(pattern, README, re.M)
