@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from datasets import ClassLabel, DatasetDict, Features, Image, List, Value, load_from_disk
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Value, load_from_disk
 
 from .labels import CLASSES, LESIONS
 from .reading import UnreadableSlice, decode
@@ -101,10 +101,30 @@ def load_slices(path: str | Path) -> DatasetDict:
     if not isinstance(slices, DatasetDict):
         raise ValueError(f"{path}: expected a data set with named splits, found one without; {remedy}.")
     for split, rows in slices.items():
-        missing = {"image", "label"} - set(rows.column_names)
-        if missing:
-            raise ValueError(
-                f"{path}: expected the columns image and label in split {split}, found no "
-                f"{' and no '.join(sorted(missing))}; rename your columns or {remedy}."
-            )
+        _check_columns(rows, f"{path}, split {split}")
     return slices
+
+
+def _check_columns(rows: Dataset, where: str) -> None:
+    for column in ("image", "label"):
+        if column not in rows.column_names:
+            raise ValueError(
+                f"{where}: expected the columns image and label, found no {column}; rename your column with "
+                "`rename_column`."
+            )
+    names = getattr(rows.features["label"], "names", list(CLASSES))
+    labels = set(rows.unique("label"))
+    if names != list(CLASSES) or not labels <= {0, 1}:
+        raise ValueError(
+            f"{where}: expected the labels 0 {CLASSES[0]} and 1 {CLASSES[1]}, found {sorted(map(str, labels))} "
+            f"of {names}; map your labels to 0 and 1."
+        )
+    if (
+        "lesions" in rows.column_names
+        and len(rows)
+        and len(rows[:1]["lesions"][0] or NO_LESIONS) != len(LESIONS)
+    ):
+        raise ValueError(
+            f"{where}: expected {len(LESIONS)} lesion labels a slice ({', '.join(LESIONS)}), found "
+            f"{len(rows[:1]['lesions'][0])}; give all five, NaN for no label."
+        )

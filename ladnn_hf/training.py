@@ -78,7 +78,9 @@ class SliceArguments:
     recipe: Literal["bundled", "published"] = field(
         default="bundled", metadata={"help": "defaults of the flags below and of the trainer's"}
     )
-    model: str | None = field(default=None, metadata={"help": "fine-tune this model folder or Hub id"})
+    model: str | None = field(
+        default=None, metadata={"help": "fine-tune this model; its backbone, size and weights are kept"}
+    )
     backbone: str = field(default="tf_efficientnet_lite0", metadata={"help": "any timm model name"})
     backbone_weights: str = field(
         default="package",
@@ -156,7 +158,7 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     train_rows, validation_rows = splits["train"], splits["validation"]
     if not slices.lesion_task and "lesions" in train_rows.column_names:
         train_rows = train_rows.remove_columns("lesions")
-    augmentation = AUGMENTATIONS[slices.augmentation](slices.image_size)
+    augmentation = AUGMENTATIONS[slices.augmentation](processor.size["height"])
     trainer = LaDnnTrainer(
         model=model,
         args=arguments,

@@ -133,11 +133,35 @@ def test_what_training_lacks_is_said_in_one_sentence(phantom_slices, tmp_path, f
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda rows: rows.rename_column("label", "class"), "found no label"),
+        (
+            lambda rows: rows.cast_column("label", datasets.ClassLabel(names=["COVID", "NonCOVID"])),
+            "0 NonCOVID",
+        ),
+        (lambda rows: rows.cast_column("label", datasets.Value("int64")).map(two), "found ['2']"),
+        (lambda rows: rows.remove_columns("lesions").map(lambda row: {"lesions": [0.0] * 4}), "found 4"),
+    ],
+)
+def test_columns_that_do_not_fit_are_named(phantom_slices, tmp_path, change, sentence):
+    change(datasets.load_from_disk(phantom_slices)).save_to_disk(tmp_path / "changed")
+    result = run_ladnn("train", "--dataset", tmp_path / "changed", "--output_dir", tmp_path / "run", *MICRO)
+    assert result.returncode == 1
+    assert sentence in result.stderr.strip().splitlines()[-1]
+
+
+def two(row):
+    return {"label": 2}
+
+
 def test_a_hub_that_cannot_be_reached_is_named_with_the_remedy(phantom_slices, tmp_path):
     flags = ["--dataset", phantom_slices, "--output_dir", tmp_path / "run", *MICRO]
     flags += ["--backbone", "densenet169.tv_in1k", "--backbone_weights", "timm"]
-    closed = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "empty")}
-    result = run_ladnn_alone("train", *flags, env=closed)
+    # An endpoint that refuses ends in the same error, after the client's own retries of 45 seconds.
+    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "empty")}
+    result = run_ladnn_alone("train", *flags, env=offline)
     assert result.returncode == 1
     last = result.stderr.strip().splitlines()[-1]
     assert "weights of densenet169.tv_in1k from the Hugging Face Hub, could not get them" in last
