@@ -116,15 +116,12 @@ def _check_columns(rows: Dataset, where: str) -> None:
     labels = set(rows.unique("label"))
     if names != list(CLASSES) or not labels <= {0, 1}:
         raise ValueError(
-            f"{where}: expected the labels 0 {CLASSES[0]} and 1 {CLASSES[1]}, found {sorted(map(str, labels))} "
-            f"of {names}; map your labels to 0 and 1."
+            f"{where}: expected the labels 0 {CLASSES[0]} and 1 {CLASSES[1]}, found "
+            f"{sorted(map(str, labels))} of {names}; map your labels to 0 and 1."
         )
-    if (
-        "lesions" in rows.column_names
-        and len(rows)
-        and len(rows[:1]["lesions"][0] or NO_LESIONS) != len(LESIONS)
-    ):
+    lesions = next(iter(rows["lesions"]), None) if "lesions" in rows.column_names else None
+    if lesions is not None and len(lesions) != len(LESIONS):
         raise ValueError(
             f"{where}: expected {len(LESIONS)} lesion labels a slice ({', '.join(LESIONS)}), found "
-            f"{len(rows[:1]['lesions'][0])}; give all five, NaN for no label."
+            f"{len(lesions)}; give all five, NaN for no label."
         )
