@@ -1,4 +1,4 @@
-"""Make a training run the bundled checkpoint: export it, score it, and write its report beside it.
+"""Make a training run the bundled checkpoint: export it, score it, write its report and the README's scores.
 
 python benchmarks/bundle_checkpoint.py runs/bundled covid_ct
 """
@@ -8,7 +8,7 @@ import json
 import shutil
 from pathlib import Path
 
-from ladnn_hf.evaluation import evaluate
+from ladnn_hf.evaluation import evaluate, to_markdown
 from ladnn_hf.export import export_onnx
 from ladnn_hf.inference import BUNDLED
 from ladnn_hf.metrics import to_json
@@ -26,4 +26,10 @@ for path in BUNDLED.iterdir():
 reports = {split: evaluate(None, arguments.dataset, split) for split in ("validation", "test")}
 report = {"weights_sha256": reports["test"]["weights_sha256"], "training": training, **reports}
 (BUNDLED / "report.json").write_text(to_json(report))
-print(BUNDLED)
+
+readme = Path(__file__).resolve().parents[1] / "README.md"
+table = to_markdown(reports["test"]).split("\n\n", 2)[2]
+before, rest = readme.read_text().split("<!-- scores -->\n")
+after = rest.split("<!-- /scores -->")[1]
+readme.write_text(f"{before}<!-- scores -->\n{table}<!-- /scores -->{after}")
+print(BUNDLED, readme)

@@ -5,7 +5,6 @@ import csv
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
@@ -15,24 +14,35 @@ from .labels import LESIONS
 
 @contextlib.contextmanager
 def opened(output: Path | None) -> Iterator[TextIO]:
-    """Standard output, or a file that appears whole or not at all."""
+    """Standard output, or a file that appears whole or not at all; a device or pipe is written to as it is.
+
+    Raises:
+        ValueError: The file cannot be made, or standard output is closed.
+    """
     if output is None:
+        if sys.stdout is None:
+            raise ValueError("expected an open standard output, found it closed; give `--output`.")
         yield sys.stdout
         return
-    with tempfile.NamedTemporaryFile(
-        "w", dir=output.parent, prefix=f".{output.name}-", delete=False, encoding="utf-8", newline=""
-    ) as stream:
-        try:
+    target = Path(os.path.realpath(output))
+    if not target.parent.is_dir() or target.is_dir():
+        raise ValueError(f"{output}: expected a file in a folder that is there, found none; name another.")
+    direct = target.exists() and not target.is_file()
+    path = target if direct else target.with_name(f".{target.name[:100]}-{os.getpid()}")
+    try:
+        # A name that is not UTF-8 is written as the bytes that it is.
+        with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
             yield stream
-        except BaseException:
-            os.unlink(stream.name)
-            raise
-    os.replace(stream.name, output)
+        if not direct:
+            os.replace(path, target)
+    finally:
+        if not direct:
+            path.unlink(missing_ok=True)
 
 
 def _write_json(answers: Iterable, stream: TextIO) -> None:
     for answer in answers:
-        print(json.dumps(answer.to_dict(), ensure_ascii=False), file=stream, flush=True)
+        print(json.dumps(answer.to_dict()), file=stream, flush=True)
 
 
 def _write_csv(answers: Iterable, stream: TextIO) -> None:
@@ -50,11 +60,12 @@ def _write_csv(answers: Iterable, stream: TextIO) -> None:
 def _write_table(answers: Iterable, stream: TextIO) -> None:
     print(f"{'decision':13} {'COVID':>6} {' '.join(f'{name:>8}' for name in LESIONS)}  image", file=stream)
     for answer in answers:
+        name = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in answer.image)
         if answer.decision == "refused":
-            print(f"{'refused':13} {answer.image}: {answer.reason}", file=stream, flush=True)
-            continue
-        lesions = " ".join(f"{p:8.3f}" for p in answer.lesions.values())
-        line = f"{answer.decision:13} {answer.covid_probability:6.3f} {lesions}  {answer.image}"
+            line = f"{'refused':13} {name}: {answer.reason}"
+        else:
+            lesions = " ".join(f"{p:8.3f}" for p in answer.lesions.values())
+            line = f"{answer.decision:13} {answer.covid_probability:6.3f} {lesions}  {name}"
         print(line, file=stream, flush=True)
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from .image_processing_ladnn import LaDnnImageProcessor
-from .labels import LESIONS
 from .preprocessing_ladnn import to_grey, to_pixel_values
+from .slice_dataset import NO_LESIONS
 
 Augmentation = Callable[[Tensor], Tensor]
 """From a grey slice, uint8 (1, H, W), to a changed one of any size."""
@@ -75,11 +75,11 @@ class SliceDataset(torch.utils.data.Dataset):
         self.processor = processor
         self.augmentation = augmentation
         self.seed = seed
-        self.epoch = 0
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # data loader's workers see it
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by `Trainer` at the start of each epoch."""
-        self.epoch = epoch
+        """Choose the changes of an epoch, counted from 0."""
+        self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -92,7 +92,7 @@ class SliceDataset(torch.utils.data.Dataset):
             grey = self._changed(grey, index)
         size = (self.processor.size["height"], self.processor.size["width"])
         pixel_values = to_pixel_values(grey, size, self.processor.image_mean, self.processor.image_std)
-        lesions = row.get("lesions") or [float("nan")] * len(LESIONS)
+        lesions = [np.nan if value is None else value for value in row.get("lesions") or NO_LESIONS]
         return {
             "pixel_values": torch.from_numpy(pixel_values),
             "labels": torch.tensor(row["label"]),
@@ -100,7 +100,7 @@ class SliceDataset(torch.utils.data.Dataset):
         }
 
     def _changed(self, grey: Image.Image, index: int) -> Image.Image:
-        seed = np.random.SeedSequence((self.seed, self.epoch, index)).generate_state(1)[0]
+        seed = np.random.SeedSequence((self.seed, int(self._epoch), index)).generate_state(1)[0]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(seed))
             changed = self.augmentation(torch.from_numpy(np.array(grey)).unsqueeze(0))

@@ -3,13 +3,16 @@
 import importlib
 import re
 from pathlib import Path
+from pickle import UnpicklingError
 
 import timm
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from .modeling_ladnn import LaDnnForImageClassification
+from .configuration_ladnn import LaDnnConfig
+from .modeling_ladnn import LaDnnForImageClassification, create_backbone
 
 _LITE = re.compile(r"tf_efficientnet_lite([012])\b")
 
@@ -30,7 +33,7 @@ def load_backbone_weights(model: LaDnnForImageClassification, source: str) -> No
         return
     name = model.config.backbone
     if source == "timm":
-        state = _from_timm(name, model.config.num_channels)
+        state = _from_timm(model.config)
     elif source == "package":
         state = _in_order_of(model.backbone, _read(_package_file(name)), source)
     else:
@@ -54,12 +57,12 @@ def normalisation(backbone: str) -> tuple[list[float], list[float]]:
     return list(cfg.mean), list(cfg.std)
 
 
-def _from_timm(name: str, num_channels: int) -> dict[str, Tensor]:
+def _from_timm(config: LaDnnConfig) -> dict[str, Tensor]:
     try:
-        return timm.create_model(name, pretrained=True, in_chans=num_channels, num_classes=0).state_dict()
+        return create_backbone(config, pretrained=True).state_dict()
     except (OSError, RuntimeError) as error:  # what huggingface_hub and httpx raise when offline
         raise ValueError(
-            f"Expected timm's weights of {name} from the Hugging Face Hub, could not get them "
+            f"Expected timm's weights of {config.backbone} from the Hugging Face Hub, could not get them "
             f"({type(error).__name__}); connect, or give `--backbone_weights` a local file, `package` or "
             "`none`."
         ) from error
@@ -88,9 +91,15 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise ValueError(
             f"{path}: expected a weights file, found none; name a file, `timm`, `package` or `none`."
         )
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, UnpicklingError, EOFError, RuntimeError) as error:
+        raise ValueError(
+            f"{path}: expected safetensors or a torch state dictionary of tensors alone, found neither; "
+            "give a file of weights."
+        ) from error
 
 
 def _in_order_of(backbone: torch.nn.Module, state: dict[str, Tensor], source: str) -> dict[str, Tensor]:

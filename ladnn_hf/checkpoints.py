@@ -1,10 +1,20 @@
 """Loads a saved model whole, or says in one sentence why not."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from transformers.utils import logging
 
 from . import LaDnnForImageClassification, LaDnnImageProcessor
+
+_BROKEN = (
+    OSError, RuntimeError, ValueError, TypeError, AttributeError, LookupError, ImportError,
+    SafetensorError, StrictDataclassError,
+)  # fmt: skip
+"""What from_pretrained raises on folders that are not what they say."""
 
 
 def load_checkpoint(model: str | Path) -> tuple[LaDnnForImageClassification, LaDnnImageProcessor]:
@@ -15,16 +25,34 @@ def load_checkpoint(model: str | Path) -> tuple[LaDnnForImageClassification, LaD
     """
     remedy = "give a model that `ladnn train` or save_pretrained wrote"
     try:
-        network, loaded = LaDnnForImageClassification.from_pretrained(model, output_loading_info=True)
-        processor = LaDnnImageProcessor.from_pretrained(model)
-    except (OSError, RuntimeError, SafetensorError) as error:
+        with _quietly():
+            network, loaded = LaDnnForImageClassification.from_pretrained(
+                model, output_loading_info=True, ignore_mismatched_sizes=True
+            )
+            processor = LaDnnImageProcessor.from_pretrained(model)
+    except _BROKEN as error:
         reason = " ".join(str(error).split())
         raise ValueError(
             f"{model}: expected a whole LA-DNN model, found none ({reason}); {remedy}."
         ) from error
-    if loaded["missing_keys"]:  # transformers would go on with random numbers there
+    wrong = [*loaded["missing_keys"], *loaded["mismatched_keys"]]
+    if wrong:  # transformers would go on with random numbers there
         raise ValueError(
-            f"{model}: expected all weights of {network.config.backbone}, found "
-            f"{len(loaded['missing_keys'])} tensors missing; {remedy}."
+            f"{model}: expected all weights of {network.config.backbone}, found {len(wrong)} tensors missing "
+            f"or of another shape; {remedy}."
         )
     return network.float().eval(), processor
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep transformers' bars and reports back: what matters of them is said in our words."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

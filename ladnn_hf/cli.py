@@ -1,6 +1,7 @@
 """The command `ladnn`: arguments only; what they do lives in the modules they call."""
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,9 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0 when all was answered, 1 when some input was refused or unreadable, 2 for wrong usage.
     """
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        if hasattr(stream, "reconfigure"):  # a terminal that lacks a character must not stop the answers
+            stream.reconfigure(errors="backslashreplace")
     parser = _parser()
     arguments, rest = parser.parse_known_args(argv)
     if rest and arguments.run is not _train:
@@ -37,8 +41,9 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    except (ValueError, OSError) as error:
-        print(f"ladnn: {' '.join(str(error).split())}", file=sys.stderr)
+    except (ValueError, OSError, RuntimeError, LookupError, AssertionError) as error:
+        # The last three are what torch and transformers raise on settings that do not go together.
+        print(f"ladnn: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return 1
 
 
@@ -61,7 +66,12 @@ def _parser() -> argparse.ArgumentParser:
         "Exit status: 0 all answered, 1 some refused or unreadable, 2 wrong usage.",
         "example: ladnn predict slice.png folder --format csv --output answers.csv",
     )
-    predict.add_argument("paths", nargs="+", metavar="PATH", help="an image or a folder of images")
+    predict.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="an image or a folder of images (-- before a name that begins with -)",
+    )
     _add_model(predict)
     predict.add_argument(
         "--format", choices=WRITERS, default="table", help="table, one JSON object a line, or CSV"
@@ -75,15 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     demo = _command(commands, "demo", _demo, "open the web page", "Open the web page on this machine.")
     _add_model(demo)
 
-    train = _command(
-        commands,
-        "train",
-        _train,
-        "train or fine-tune a model",
-        "Train with transformers' Trainer; all flags: ladnn train --help",
-        add_help=False,
-    )
-    train.set_defaults(run=_train)
+    # Its flags are those of `training.parse_arguments`, which takes seconds to import.
+    _command(commands, "train", _train, "train or fine-tune a model", "", add_help=False)
 
     evaluate = _command(
         commands,
@@ -157,43 +160,55 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(arguments: argparse.Namespace, _: list[str]) -> int:
+    import logging
+    import warnings
+
     from tqdm import tqdm
 
     from .inference import Predictor
     from .reading import list_slices
 
-    try:
-        predictor = Predictor(arguments.model, gate=not arguments.no_gate)
-    except ValueError as error:
-        print(f"ladnn predict: {error}", file=sys.stderr)
-        return 2
-    paths = list(list_slices(arguments.paths))
-    answers = tqdm(predictor.predict(paths), total=len(paths), unit="slice", delay=2, disable=None)
-    refused = False
-
-    def seen() -> Iterator:
-        nonlocal refused
-        for number, answer in enumerate(answers, start=1):
-            refused |= answer.decision == "refused"
+    # A file's faults are said once, as its refusal; Pillow's own asides are not answers.
+    warnings.simplefilter("ignore")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    with contextlib.ExitStack() as stack:
+        try:
+            stream = stack.enter_context(opened(arguments.output))
             if arguments.attention:
-                _write_overlay(answer, number, arguments.attention)
-            yield answer
+                arguments.attention.mkdir(parents=True, exist_ok=True)
+            predictor = Predictor(arguments.model, gate=not arguments.no_gate)
+        except (ValueError, OSError) as error:
+            print(f"ladnn predict: {' '.join(str(error).split())}", file=sys.stderr)
+            return 2
+        paths = list(list_slices(arguments.paths))
+        answers = tqdm(predictor.predict(paths), total=len(paths), unit="slice", delay=2, disable=None)
+        all_well = True
 
-    with opened(arguments.output) as stream:
+        def seen() -> Iterator:
+            nonlocal all_well
+            for number, answer in enumerate(answers, start=1):
+                all_well &= answer.decision != "refused"
+                if arguments.attention:
+                    all_well &= _write_overlay(answer, number, arguments.attention)
+                yield answer
+
         WRITERS[arguments.format](seen(), stream)
-    return int(refused)
+    return 0 if all_well else 1
 
 
-def _write_overlay(answer, number: int, folder: Path) -> None:
+def _write_overlay(answer, number: int, folder: Path) -> bool:
     if answer.maps is None:
-        return
+        return True
     from .attention import overlay
     from .reading import read_slice
 
-    folder.mkdir(parents=True, exist_ok=True)
-    overlay(read_slice(answer.image), answer.maps[0]).save(
-        folder / f"{number:05d}_{Path(answer.image).stem}.png"
-    )
+    path = folder / f"{number:05d}_{Path(answer.image).stem[:60]}.png"
+    try:
+        overlay(read_slice(answer.image), answer.maps[0]).save(path)
+    except (ValueError, OSError) as error:
+        print(f"ladnn predict: no overlay of {answer.image}: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def _demo(arguments: argparse.Namespace, _: list[str]) -> int:
@@ -201,7 +216,7 @@ def _demo(arguments: argparse.Namespace, _: list[str]) -> int:
 
     environment = dict(os.environ)
     if arguments.model:
-        environment["LADNN_MODEL"] = os.path.abspath(arguments.model)
+        environment["LADNN_MODEL"] = arguments.model
     # The page is a program of its own, as on a Space: the package does not import it.
     page = space_folder() / "app.py"
     os.execve(sys.executable, [sys.executable, str(page)], environment)
@@ -212,6 +227,8 @@ def _train(_: argparse.Namespace, rest: list[str]) -> int:
 
     slices, arguments = parse_arguments(rest)
     metrics = train(slices, arguments, rest)
+    if arguments.process_index:  # one of several: the first speaks for all
+        return 0
     validation = metrics["validation"]
     print(
         f"{arguments.output_dir}: validation AUC {validation['auc']:.3f}, "

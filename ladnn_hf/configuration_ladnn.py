@@ -1,5 +1,6 @@
 """The configuration of LA-DNN: every architectural number and the operating point, checked when made."""
 
+from math import inf
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
@@ -35,10 +36,10 @@ class LaDnnConfig(PreTrainedConfig):
     backbone: str = "tf_efficientnet_lite0"
     num_channels: int = 3
     image_size: int = 224
-    dropout: float = 0.0
-    covid_loss_weight: float = 5.0
-    temperature: float = 1.0
-    threshold: float = 0.5
+    dropout: float | int = 0.0
+    covid_loss_weight: float | int = 5.0
+    temperature: float | int = 1.0
+    threshold: float | int = 0.5
 
     def __post_init__(self, **kwargs: Any) -> None:
         num_labels = kwargs.pop("num_labels", len(CLASSES))
@@ -50,8 +51,8 @@ class LaDnnConfig(PreTrainedConfig):
             ("num_channels", self.num_channels >= 1, "at least 1"),
             ("image_size", self.image_size >= 32, "at least 32"),
             ("dropout", 0 <= self.dropout < 1, "in [0, 1)"),
-            ("covid_loss_weight", self.covid_loss_weight > 0, "above 0"),
-            ("temperature", self.temperature > 0, "above 0"),
+            ("covid_loss_weight", 0 < self.covid_loss_weight < inf, "above 0"),
+            ("temperature", 0 < self.temperature < inf, "above 0"),
             ("threshold", 0 < self.threshold < 1, "in (0, 1)"),
         ):
             if not holds:

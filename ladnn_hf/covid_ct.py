@@ -9,8 +9,10 @@ import csv
 import io
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from datasets import Dataset, DatasetDict
@@ -70,7 +72,7 @@ def build_covid_ct(covid_ct: Path, la_dnn: Path | None = None) -> DatasetDict:
         for name in ("COVID", "NonCOVID"):
             for file_name in listed[split, name]:
                 report = reports[name].get(file_name, _Report())
-                content = images[name][file_name].read_bytes()
+                content = _content(images[name][file_name])
                 yield slice_row(content, file_name=file_name, label=name, **vars(report))
 
     # The cache of `from_generator` is keyed by its arguments, not by the files: give it none to find.
@@ -110,6 +112,15 @@ def _images(folder: Path) -> dict[str, Path | zipfile.Path]:
     return {path.name: path for path in found if path.name.lower().endswith(IMAGE_SUFFIXES)}
 
 
+def _content(image: Path | zipfile.Path) -> bytes:
+    try:
+        return image.read_bytes()
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ValueError(
+            f"{image}: expected an image, found a broken part of the zip; download it again."
+        ) from error
+
+
 def _listed(covid_ct: Path, split: str, name: str, known: set[str]) -> list[str]:
     """File names of one class in one split, checked against the images and the published count."""
     path = covid_ct / "Data-split" / name / f"{SPLITS[split]}CT_{name}.txt"
@@ -135,7 +146,7 @@ def _positive_reports(covid_ct: Path, la_dnn: Path | None, known: set[str]) -> d
     folder = Path(la_dnn) / "data_split"
     lesions = _lesions(folder, known)
     path = folder / "COVID-CT-MetaInfo_new.csv"
-    rows = list(csv.reader(io.StringIO(_text(path, "gb18030"))))
+    rows = _table(path)
     reports = {}
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != 9:
@@ -156,14 +167,7 @@ def _lesions(folder: Path, known: set[str]) -> dict[str, tuple[float, ...]]:
     lesions = {}
     for name in SPLITS.values():
         path = folder / f"{name}_meta.csv"
-        table = csv.DictReader(io.StringIO(_text(path, "gb18030")))
-        missing = {"imgname", *LESIONS} - set(table.fieldnames or ())
-        if missing:
-            raise ValueError(
-                f"{path}: expected the columns imgname and {LESIONS}, found no {sorted(missing)}; "
-                "download it again."
-            )
-        for number, row in enumerate(table, start=2):
+        for number, row in _records(path, {"imgname", *LESIONS}):
             values = tuple(float(bool(row[lesion])) for lesion in LESIONS)
             if any(values):
                 lesions[_known_name(row["imgname"], known, path, number)] = values
@@ -175,9 +179,15 @@ def _reports_from_workbook(path: Path, known: set[str]) -> dict[str, _Report]:
 
     if not path.is_file():
         raise _missing(path)
-    sheet = openpyxl.load_workbook(path, read_only=True).worksheets[0]
-    rows = enumerate(sheet.iter_rows(values_only=True), start=1)
-    header = next(rows)[1]
+    try:
+        sheet = openpyxl.load_workbook(path, read_only=True).worksheets[0]
+        rows = enumerate(sheet.iter_rows(values_only=True), start=1)
+        header = next(rows)[1]
+    except (zipfile.BadZipFile, KeyError, StopIteration) as error:
+        raise ValueError(f"{path}: expected an Excel workbook, found none; download it again.") from error
+    missing = {"File name", "Patient ID", "Captions"} - set(header)
+    if missing:
+        raise ValueError(f"{path}: expected the column {missing.pop()!r}, found none; download it again.")
     name_at, patient_at, caption_at = (
         header.index(title) for title in ("File name", "Patient ID", "Captions")
     )
@@ -192,17 +202,29 @@ def _reports_from_workbook(path: Path, known: set[str]) -> dict[str, _Report]:
 
 def _negative_reports(covid_ct: Path, known: set[str]) -> dict[str, _Report]:
     path = covid_ct / "NonCOVID-CT-MetaInfo.csv"
-    table = csv.DictReader(io.StringIO(_text(path, "utf-8")))
-    missing = {"image name", "patient id"} - set(table.fieldnames or ())
-    if missing:
-        raise ValueError(
-            f"{path}: expected the columns 'image name' and 'patient id', found no {sorted(missing)}; "
-            "download it again."
-        )
     return {
         _known_name(row["image name"], known, path, number): _Report(row["patient id"])
-        for number, row in enumerate(table, start=2)
+        for number, row in _records(path, {"image name", "patient id"})
     }
+
+
+def _records(path: Path, columns: set[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a table by column, each with its number in the file."""
+    header, *rows = _table(path) or [[]]
+    missing = columns - set(header)
+    if missing:
+        raise ValueError(
+            f"{path}: expected the columns {sorted(columns)}, found no {sorted(missing)}; download it again."
+        )
+    for number, row in enumerate(rows, start=2):
+        yield number, dict(zip_longest(header, row[: len(header)], fillvalue=""))
+
+
+def _table(path: Path) -> list[list[str]]:
+    try:
+        return list(csv.reader(io.StringIO(_text(path, "gb18030"), newline="")))
+    except csv.Error as error:
+        raise ValueError(f"{path}: expected a table, found none ({error}); download it again.") from error
 
 
 def _known_name(name: str, known: set[str], path: Path, row: int) -> str:

@@ -10,6 +10,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from .labels import CLASSES, LESIONS
+
 WEIGHTS = "model.safetensors"
 ONNX = "model.onnx"
 
@@ -32,59 +34,59 @@ class Engine(Protocol):
         """Answer for `pixel_values`, float32 (N, C, H, W)."""
 
 
-def open_engine(folder: Path, config: dict) -> Engine:
-    """The engine for a model folder.
+def open_engine(folder: Path, config: dict, shape: tuple[int, int, int]) -> Engine:
+    """The engine for a model folder, tried on a blank slice.
 
     Args:
         folder: Holds `model.onnx`, `model.safetensors` or both.
         config: What its `config.json` says.
+        shape: (C, H, W) of one slice as its processor gives it.
 
     Raises:
-        ValueError: There are no weights, or the export is not of these weights.
+        ValueError: There are no weights, they are broken or do not take such slices, or the export is not
+            of these weights.
     """
     if (folder / ONNX).is_file():
-        return OnnxEngine(folder, config)
-    if (folder / WEIGHTS).is_file():
-        return TorchEngine(folder)
-    pickled = sorted(path.name for path in folder.glob("*") if path.suffix in (".bin", ".pt", ".pth"))
-    found = f"only pickled weights ({', '.join(pickled)}), which are never loaded" if pickled else "none"
-    raise ValueError(
-        f"{folder}: expected {WEIGHTS} or {ONNX}, found {found}; save the model with save_pretrained or "
-        "train one with `ladnn train`."
-    )
+        engine, errors, remedy = _open_onnx(folder, config)
+    elif (folder / WEIGHTS).is_file():
+        engine, errors, remedy = TorchEngine(folder), (RuntimeError,), "correct preprocessor_config.json"
+    else:
+        raise ValueError(
+            f"{folder}: expected {WEIGHTS} or {ONNX}, found {_pickled(folder)}; save the model with "
+            "save_pretrained or train one with `ladnn train`."
+        )
+    try:
+        output = engine(np.zeros((1, *shape), dtype=np.float32))
+    except errors as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{folder}: expected a network for slices of shape {shape}, found another ({reason}); {remedy}."
+        ) from error
+    expected = ((1, len(CLASSES)), (1, len(LESIONS)))
+    if (output.logits.shape, output.lesion_logits.shape) != expected or not (
+        np.isfinite(output.logits).all() and np.isfinite(output.lesion_logits).all()
+    ):
+        raise ValueError(
+            f"{folder}: expected finite outputs of shapes {expected}, found {output.logits.shape} and "
+            f"{output.lesion_logits.shape} or numbers that are not finite; train or export the model again."
+        )
+    return engine
 
 
 def provenance(folder: Path, config: dict) -> dict[str, str]:
-    """What an export must agree with: the weights' sha256 and the temperature."""
-    digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-    return {"weights_sha256": digest, "temperature": json.dumps(config.get("temperature", 1.0))}
+    """What an export must agree with: the temperature, and the weights' sha256 where they are there."""
+    facts = {"temperature": json.dumps(float(config.get("temperature", 1.0)))}
+    if (folder / WEIGHTS).is_file():
+        facts["weights_sha256"] = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    return facts
 
 
 class OnnxEngine:
-    """ONNX Runtime on the CPU, in float32."""
+    """An ONNX Runtime session on the CPU, in float32."""
 
-    def __init__(self, folder: Path, config: dict):
-        import onnxruntime
-        from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors alone: they are said in our words below
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(folder / ONNX), options, providers=["CPUExecutionProvider"]
-            )
-        except (Fail, InvalidGraph, InvalidProtobuf) as error:
-            raise ValueError(
-                f"{folder / ONNX}: expected an ONNX export, found a broken one; run "
-                "`ladnn export --format onnx` again."
-            ) from error
-        exported = self._session.get_modelmeta().custom_metadata_map
-        if (folder / WEIGHTS).is_file() and exported != provenance(folder, config):
-            raise ValueError(
-                f"{folder / ONNX}: expected an export of the weights and temperature beside it, found one of "
-                "others; run `ladnn export --format onnx` again or remove it."
-            )
-        self._names = [output.name for output in self._session.get_outputs()]
+    def __init__(self, session):
+        self._session = session
+        self._names = [output.name for output in session.get_outputs()]
 
     def __call__(self, pixel_values: np.ndarray) -> NetworkOutput:
         """See `Engine`."""
@@ -92,6 +94,31 @@ class OnnxEngine:
         return NetworkOutput(
             answers["logits"], answers["lesion_logits"], answers.get("class_activation_maps")
         )
+
+
+def _open_onnx(folder: Path, config: dict) -> tuple[OnnxEngine, tuple[type[Exception], ...], str]:
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    path, remedy = folder / ONNX, "run `ladnn export --format onnx` again or remove model.onnx"
+    errors = (
+        state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NoSuchFile,
+        state.NotImplemented, state.RuntimeException, KeyError, TypeError, ValueError,
+    )  # fmt: skip
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is said in our words
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except errors as error:
+        raise ValueError(f"{path}: expected an ONNX export, found a broken one; {remedy}.") from error
+    exported = session.get_modelmeta().custom_metadata_map
+    expected = provenance(folder, config)
+    if any(exported.get(name) != value for name, value in expected.items()):
+        raise ValueError(
+            f"{path}: expected an export of the weights and temperature beside it, found one of others; "
+            f"{remedy}."
+        )
+    return OnnxEngine(session), errors, remedy
 
 
 class TorchEngine:
@@ -115,3 +142,8 @@ class TorchEngine:
             output.lesion_logits.cpu().numpy(),
             None if maps is None else maps.cpu().numpy(),
         )
+
+
+def _pickled(folder: Path) -> str:
+    names = sorted(path.name for path in folder.glob("*") if path.suffix in (".bin", ".pt", ".pth"))
+    return f"only pickled weights ({', '.join(names)}), which are never loaded" if names else "none"

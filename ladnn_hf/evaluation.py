@@ -124,6 +124,6 @@ def _lesions_with_intervals(lesion_labels: np.ndarray, lesions: np.ndarray) -> d
     return answers
 
 
-def _interval(numbers: list[float]) -> str:
+def _interval(numbers: list[float | None]) -> str:
     value, low, high = numbers
-    return "not validated" if np.isnan(value) else f"{value:.3f} ({low:.3f}–{high:.3f})"
+    return "not validated" if value is None or np.isnan(value) else f"{value:.3f} ({low:.3f}–{high:.3f})"

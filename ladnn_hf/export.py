@@ -10,7 +10,7 @@ import torch
 from . import LaDnnConfig, LaDnnForImageClassification, LaDnnImageProcessor
 from .checkpoints import load_checkpoint
 from .engines import ONNX, provenance
-from .slice_dataset import check_output
+from .slice_dataset import new_folder
 
 
 def export_hf(model: Path, output: Path) -> None:
@@ -22,13 +22,13 @@ def export_hf(model: Path, output: Path) -> None:
     Raises:
         ValueError: `output` is there already, or `model` is no model folder.
     """
-    check_output(output)
-    network, processor = load_checkpoint(model)
-    with _source_carried():
-        network.save_pretrained(output)
-        processor.save_pretrained(output)
-    if (model / ONNX).is_file():
-        shutil.copy(model / ONNX, output / ONNX)
+    with new_folder(output) as folder:
+        network, processor = load_checkpoint(model)
+        with _source_carried():
+            network.save_pretrained(folder)
+            processor.save_pretrained(folder)
+        if (model / ONNX).is_file():
+            shutil.copy(model / ONNX, folder / ONNX)
 
 
 def export_onnx(model: Path, output: Path) -> None:
@@ -40,12 +40,11 @@ def export_onnx(model: Path, output: Path) -> None:
     Raises:
         ValueError: `output` is there already, or `model` is no model folder.
     """
-    if output.resolve() != model.resolve():
-        check_output(output)
-    network, processor = load_checkpoint(model)
-    network.save_pretrained(output)
-    processor.save_pretrained(output)
-    write_onnx(network, output)
+    with new_folder(output) as folder:
+        network, processor = load_checkpoint(model)
+        network.save_pretrained(folder)
+        processor.save_pretrained(folder)
+        write_onnx(network, folder)
 
 
 def write_onnx(network: LaDnnForImageClassification, folder: Path) -> None:

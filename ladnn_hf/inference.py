@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,19 +64,15 @@ class Predictor:
     def __init__(self, model: str | Path | None = None, *, gate: bool = True, batch_size: int = 16):
         folder = BUNDLED if model is None else Path(model)
         config = _read_json(folder, "config.json")
-        if config.get("model_type") != "ladnn":
-            raise ValueError(
-                f"{folder}: expected a model of type 'ladnn', found {config.get('model_type')!r}; give a "
-                "folder that `ladnn train` or save_pretrained wrote."
-            )
         processor = _read_json(folder, "preprocessor_config.json")
+        _check(folder, config, processor)
         self.name = "bundled" if model is None else str(model)
-        self.threshold: float = config.get("threshold", 0.5)
+        self.threshold: float = config["threshold"]
         self.batch_size = batch_size
         self._gate = gate
         self._size = (processor["size"]["height"], processor["size"]["width"])
         self._mean, self._std = processor["image_mean"], processor["image_std"]
-        self._engine = open_engine(folder, config)
+        self._engine = open_engine(folder, config, (len(self._mean), *self._size))
 
     def __call__(self, image: str | Path | Image.Image) -> Prediction:
         """Answer one slice."""
@@ -131,12 +128,44 @@ class Predictor:
         return zip(covid, lesions, maps, strict=False)
 
 
+_REMEDY = "give a folder that `ladnn train` or save_pretrained wrote"
+
+
 def _read_json(folder: Path, name: str) -> dict:
     path = folder / name
-    remedy = "give a folder that `ladnn train` or save_pretrained wrote"
     if not path.is_file():
-        raise ValueError(f"{folder}: expected a model folder with {name}, found no such file; {remedy}.")
+        raise ValueError(f"{folder}: expected a model folder with {name}, found no such file; {_REMEDY}.")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: expected JSON, found something else ({error}); {remedy}.") from error
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: expected JSON, found something else ({error}); {_REMEDY}.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a JSON object, found {type(content).__name__}; {_REMEDY}.")
+    return content
+
+
+def _check(folder: Path, config: dict, processor: dict) -> None:
+    """Refuse settings that would answer wrongly or not at all; transformers is not at hand to do it."""
+    size = processor.get("size")
+    height, width = (size.get("height"), size.get("width")) if isinstance(size, dict) else (None, None)
+    mean, std = processor.get("image_mean"), processor.get("image_std")
+    threshold = config.get("threshold")
+    numbers = isinstance(mean, list) and isinstance(std, list) and all(map(_is_number, [*mean, *std]))
+    for name, found, holds, expected in (
+        ("model_type", config.get("model_type"), config.get("model_type") == "ladnn", "'ladnn'"),
+        ("threshold", threshold, _is_number(threshold) and 0 < threshold < 1, "a number in (0, 1)"),
+        (
+            "size",
+            size,
+            type(height) is type(width) is int and 32 <= min(height, width),
+            "at least 32 by 32 pixels",
+        ),
+        ("image_mean", mean, numbers and 0 < len(mean) == len(std), "one number a channel"),
+        ("image_std", std, numbers and min(std, default=0) > 0, "one number above 0 a channel"),
+    ):
+        if not holds:
+            raise ValueError(f"{folder}: expected {name} to be {expected}, found {found!r}; {_REMEDY}.")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

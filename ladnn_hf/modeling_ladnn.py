@@ -32,6 +32,20 @@ class LaDnnOutput(ModelOutput):
     class_activation_maps: Tensor | None = None
 
 
+def create_backbone(config: LaDnnConfig, pretrained: bool = False) -> nn.Module:
+    """The timm model that a configuration names, without its classifier.
+
+    Args:
+        config: Gives name, channels, and the image size where the architecture depends on it.
+        pretrained: Load timm's weights from the Hub.
+    """
+    cfg = timm.models.get_pretrained_cfg(config.backbone)
+    sized = {"img_size": config.image_size} if cfg is not None and cfg.fixed_input_size else {}
+    return timm.create_model(
+        config.backbone, pretrained=pretrained, in_chans=config.num_channels, num_classes=0, **sized
+    )
+
+
 class LaDnnForImageClassification(PreTrainedModel):
     """Lesion-attention deep neural network for COVID-19 diagnosis from one chest CT slice.
 
@@ -51,9 +65,7 @@ class LaDnnForImageClassification(PreTrainedModel):
     def __init__(self, config: LaDnnConfig):
         super().__init__(config)
         try:
-            self.backbone = timm.create_model(
-                config.backbone, pretrained=False, in_chans=config.num_channels, num_classes=0
-            )
+            self.backbone = create_backbone(config)
         except (RuntimeError, ValueError, TypeError) as error:
             raise ValueError(
                 f"LaDnnConfig.backbone expects the name of a timm image classification model, found "

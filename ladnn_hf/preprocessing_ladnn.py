@@ -4,11 +4,23 @@ Pillow and numpy alone: every engine (PyTorch, ONNX Runtime), the image processo
 evaluation share these functions, so that they cannot differ.
 """
 
+import struct
+
 import numpy as np
 from PIL import Image, ImageOps
 
 RESAMPLING = Image.Resampling.BILINEAR
 """Pillow's bilinear filter, which averages when it shrinks."""
+_BAD_EXIF = (AttributeError, LookupError, OSError, SyntaxError, TypeError, ValueError, struct.error)
+"""What Pillow raises on EXIF that is not what it says."""
+
+
+def turn(picture: Image.Image) -> Image.Image:
+    """Apply EXIF rotation; a picture whose EXIF cannot be read is taken as it lies."""
+    try:
+        return ImageOps.exif_transpose(picture)
+    except _BAD_EXIF:
+        return picture
 
 
 def to_grey(picture: Image.Image) -> Image.Image:
@@ -17,7 +29,7 @@ def to_grey(picture: Image.Image) -> Image.Image:
     EXIF rotation is applied and transparency dropped. COVID-CT's positives and negatives differ in
     colour mode; after this step they no longer do.
     """
-    turned = ImageOps.exif_transpose(picture)
+    turned = turn(picture)
     return turned if turned.mode == "L" else turned.convert("RGB").convert("L")
 
 

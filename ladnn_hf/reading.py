@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from .preprocessing_ladnn import apply_window, to_grey
+from .preprocessing_ladnn import apply_window, to_grey, turn
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 """Pillow's names of the formats that are read; all other decoders stay shut."""
@@ -18,12 +18,16 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 """Files of a folder that are taken for slices."""
 MIN_SIDE = 32
 """Shortest side in pixels: below it no lesion can be seen."""
-MAX_PIXELS = 50_000_000
+MAX_PIXELS = 25_000_000
 """Most pixels of a picture: above it a file is a decompression bomb or not a slice."""
+MAX_BYTES = 200_000_000
+"""Largest file that is opened: Pillow reads whole chunks before it says how many pixels there are."""
 _DEEP_MODES = ("I", "F")
+_WHITE_IS_ZERO = (262, 0)
+"""TIFF's tag PhotometricInterpretation and its value for pictures stored inverted."""
 _BROKEN = (
-    OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, OverflowError, MemoryError,
-    struct.error, zlib.error, Image.DecompressionBombError,
+    AttributeError, OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, OverflowError,
+    MemoryError, struct.error, zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
 """What Pillow's decoders raise on bytes that are not what their header says."""
 
@@ -55,9 +59,15 @@ def read_slice(source: str | Path | BinaryIO | Image.Image) -> Image.Image:
             f"expected a slice of at least {MIN_SIDE}×{MIN_SIDE} pixels, found "
             f"{picture.width}×{picture.height}; give the picture at its original size."
         )
-    if picture.mode.startswith(_DEEP_MODES):
-        picture = _deep_to_grey(picture)
-    return to_grey(picture)
+    try:
+        return to_grey(_deep_to_grey(picture) if picture.mode.startswith(_DEEP_MODES) else picture)
+    except UnreadableSlice:
+        raise
+    except _BROKEN as error:
+        raise UnreadableSlice(
+            f"expected a grey or colour picture, found one of mode {picture.mode} that is neither; export "
+            "the slice as PNG."
+        ) from error
 
 
 def decode(source: str | Path | BinaryIO) -> Image.Image:
@@ -66,8 +76,8 @@ def decode(source: str | Path | BinaryIO) -> Image.Image:
     Raises:
         UnreadableSlice: As for `read_slice`.
     """
-    if not hasattr(source, "read") and not Path(source).is_file():
-        raise UnreadableSlice("expected an image file, found none at this path; check the name.")
+    if not hasattr(source, "read"):
+        _check_file(source)
     try:
         with Image.open(source, formats=FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
@@ -76,6 +86,10 @@ def decode(source: str | Path | BinaryIO) -> Image.Image:
             return picture
     except UnreadableSlice:
         raise
+    except PermissionError as error:
+        raise UnreadableSlice(
+            "expected an image file, found one that you may not read; change its permissions."
+        ) from error
     except Image.DecompressionBombError as error:
         raise UnreadableSlice(_too_large("far more")) from error
     except Image.UnidentifiedImageError as error:
@@ -94,20 +108,21 @@ def list_slices(paths: Iterable[str]) -> Iterator[str]:
 
     A folder's member is the folder as given joined with the relative path. Links to files are
     followed, links to folders inside a folder are not, so that a loop cannot trap the walk. A folder
-    without images is yielded itself: it is answered as a file that cannot be read.
+    without images, or one that may not be read, is yielded itself: it is answered with a refusal.
     """
     for path in paths:
         if not os.path.isdir(path):
             yield path
             continue
-        found = False
-        for folder, folders, names in os.walk(path):
+        found, unreadable = False, []
+        for folder, folders, names in os.walk(path, onerror=unreadable.append):
             folders.sort()
             for name in sorted(names):
                 if name.lower().endswith(SUFFIXES):
                     found = True
                     yield os.path.join(folder, name)
-        if not found:
+        yield from (error.filename for error in unreadable)
+        if not found and not unreadable:
             yield path
 
 
@@ -123,9 +138,11 @@ def gate(grey: Image.Image) -> str | None:
 
 
 def _deep_to_grey(picture: Image.Image) -> Image.Image:
-    values = np.asarray(picture).astype(np.float32)
+    tag, white_is_zero = _WHITE_IS_ZERO
+    inverted = getattr(picture, "tag_v2", {}).get(tag) == white_is_zero
+    values = np.asarray(turn(picture)).astype(np.float32)
     low, high = values.min(), values.max()
-    if not np.isfinite(low + high) or high > 65535:
+    if not (np.isfinite(low) and np.isfinite(high)) or high > 65535:
         raise UnreadableSlice(
             f"expected grey values of at most 16 bits, found {low:g} to {high:g}; export the slice as PNG."
         )
@@ -134,7 +151,28 @@ def _deep_to_grey(picture: Image.Image) -> Image.Image:
     top = next(top for top in (1, 255, 4095, 65535) if high <= top)
     if top == 1 and picture.mode != "F":
         top = 255  # integers of 0 and 1 are two dark greys, not a fraction
+    if inverted:
+        values = top - values
     return Image.fromarray((values * (255 / top)).round().astype(np.uint8))
+
+
+def _check_file(path: str | Path) -> None:
+    if os.path.isdir(path):
+        raise UnreadableSlice(
+            f"expected images ({', '.join(SUFFIXES)}) in this folder, found none that can be read; name "
+            "another folder."
+        )
+    if not os.path.exists(path):
+        raise UnreadableSlice("expected an image file, found none at this path; check the name.")
+    if not os.path.isfile(path):
+        raise UnreadableSlice(
+            "expected an image file, found a device, pipe or socket; copy the slice to a file."
+        )
+    if (size := os.path.getsize(path)) > MAX_BYTES:
+        raise UnreadableSlice(
+            f"expected a file of at most {MAX_BYTES:,} bytes, found {size:,}; give one slice at its "
+            "original size."
+        )
 
 
 def _too_large(found: str) -> str:

@@ -3,6 +3,8 @@
 import io
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Value, load_from_disk
@@ -69,15 +71,28 @@ def save_slices(slices: DatasetDict, output: Path) -> None:
     Raises:
         ValueError: The folder is there already.
     """
+    with new_folder(output) as unfinished:
+        slices.save_to_disk(unfinished)
+
+
+@contextmanager
+def new_folder(output: Path) -> Iterator[Path]:
+    """A folder to write to, which becomes `output` when all is well and vanishes when it is not.
+
+    Raises:
+        ValueError: `output` is there already: a data set or a model is never overwritten.
+    """
     check_output(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as unfinished:
-        slices.save_to_disk(Path(unfinished) / "slices")
-        shutil.move(Path(unfinished) / "slices", output)
+        folder = Path(unfinished) / output.name
+        folder.mkdir()
+        yield folder
+        shutil.move(folder, output)
 
 
 def check_output(output: Path) -> None:
-    """Raise `ValueError` unless the folder to write is new: nothing is ever overwritten."""
+    """Raise `ValueError` where a folder that is to be written is there already."""
     if output.exists():
         raise ValueError(
             f"{output}: expected a folder that is not there yet, found one; remove it or name another."

@@ -10,7 +10,14 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from transformers import EvalPrediction, HfArgumentParser, Trainer, TrainingArguments, set_seed
+from transformers import (
+    EvalPrediction,
+    HfArgumentParser,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
 
 from .augmentation import AUGMENTATIONS, SliceDataset
 from .backbone_weights import load_backbone_weights, normalisation
@@ -60,14 +67,18 @@ _COMMON = {
     "remove_unused_columns": False,  # `image` is not an argument of `forward`, but becomes one
     "label_names": ["labels", "lesion_labels"],
     "eval_strategy": "epoch",
-    "save_strategy": "epoch",
+    "save_strategy": None,  # as eval_strategy, unless given
+    "load_best_model_at_end": None,  # wherever there is an evaluation, unless given
     "logging_strategy": "epoch",
-    "load_best_model_at_end": True,
     "save_total_limit": 2,
     "per_device_eval_batch_size": 32,
     "report_to": "none",
     "use_cpu": not torch.accelerator.is_available(),  # bf16 on a CPU must be asked for with it
 }
+
+
+_UNSUPPORTED = ("label_smoothing_factor", "neftune_noise_alpha", "batch_eval_metrics", "push_to_hub")
+"""Flags of `TrainingArguments` that would drop the joint loss, or send what is not fit for the Hub."""
 
 
 @dataclass
@@ -105,7 +116,29 @@ def parse_arguments(argv: list[str], prog: str = "ladnn train") -> tuple[SliceAr
     peek.add_argument("--recipe", default="bundled")
     parser = HfArgumentParser((SliceArguments, TrainingArguments), prog=prog, allow_abbrev=False)
     parser.set_defaults(**_COMMON, **RECIPES.get(peek.parse_known_args(argv)[0].recipe, {}))
-    return parser.parse_dict(vars(parser.parse_args(argv)))
+    flags = vars(parser.parse_args(argv))
+    evaluates = flags["eval_strategy"] != "no"
+    if flags["save_strategy"] is None:
+        flags["save_strategy"] = flags["eval_strategy"] if evaluates else "epoch"
+    if flags["load_best_model_at_end"] is None:
+        flags["load_best_model_at_end"] = evaluates
+    for name in _UNSUPPORTED:
+        if flags[name]:
+            raise ValueError(
+                f"Expected no --{name}, found {flags[name]}; leave it out: LA-DNN's loss has no use of it."
+            )
+    return parser.parse_dict(flags)
+
+
+class EpochCallback(TrainerCallback):
+    """Tells the training slices which epoch begins; accelerate does so for a single process alone."""
+
+    def __init__(self, slices: SliceDataset):
+        self.slices = slices
+
+    def on_epoch_begin(self, args, state, control, **kwargs) -> None:
+        """Called by `Trainer`; after a resume in the middle of an epoch too."""
+        self.slices.set_epoch(int(state.epoch))
 
 
 class LaDnnTrainer(Trainer):
@@ -159,14 +192,16 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     if not slices.lesion_task and "lesions" in train_rows.column_names:
         train_rows = train_rows.remove_columns("lesions")
     augmentation = AUGMENTATIONS[slices.augmentation](processor.size["height"])
+    train_slices = SliceDataset(train_rows, processor, augmentation, arguments.seed)
     trainer = LaDnnTrainer(
         model=model,
         args=arguments,
-        train_dataset=SliceDataset(train_rows, processor, augmentation, arguments.seed),
+        train_dataset=train_slices,
         eval_dataset=SliceDataset(validation_rows, processor),
         processing_class=processor,
         compute_metrics=_compute_metrics,
         optimizer_cls_and_kwargs=_adam_with_l2(arguments) if slices.adam_l2 else None,
+        callbacks=[EpochCallback(train_slices)],
         mixup=slices.mixup,
     )
     trainer.train(resume_from_checkpoint=_resume_from(arguments.resume_from_checkpoint))
@@ -175,7 +210,7 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
         "command": shlex.join(["ladnn", "train", *argv]),
         "recipe": slices.recipe,
         "seed": arguments.seed,
-        "best_step": trainer.state.best_global_step,
+        "best_step": trainer.state.best_global_step if arguments.load_best_model_at_end else None,
         "temperature": model.config.temperature,
         "threshold": model.config.threshold,
         "validation": validation,
@@ -184,9 +219,9 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
         "versions": {name: version(name) for name in ("torch", "timm", "transformers", "datasets")}
         | {"python": platform.python_version()},
     }
+    trainer.save_model()
     if trainer.is_world_process_zero():
         output = Path(arguments.output_dir)
-        trainer.save_model()
         (output / "metrics.json").write_text(to_json(metrics))
         _plot_curves(trainer.state.log_history, output / "curves.png")
     return metrics
@@ -206,8 +241,13 @@ def _model(slices: SliceArguments) -> tuple[LaDnnForImageClassification, LaDnnIm
     return model.to(memory_format=torch.channels_last), processor
 
 
-def _adam_with_l2(arguments: TrainingArguments) -> tuple[type, dict[str, float]]:
-    return torch.optim.Adam, {"lr": arguments.learning_rate, "weight_decay": arguments.weight_decay}
+def _adam_with_l2(arguments: TrainingArguments) -> tuple[type, dict[str, Any]]:
+    return torch.optim.Adam, {
+        "lr": arguments.learning_rate,
+        "weight_decay": arguments.weight_decay,
+        "betas": (arguments.adam_beta1, arguments.adam_beta2),
+        "eps": arguments.adam_epsilon,
+    }
 
 
 def _resume_from(flag: str | None) -> str | bool | None:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
+from PIL import Image
 
 from ladnn_hf import LESION_NAMES, LESIONS, Prediction, Predictor
 from ladnn_hf.attention import overlay
-from ladnn_hf.reading import SUFFIXES, read_slice
+from ladnn_hf.reading import read_slice
 
 HERE = Path(__file__).parent
 NOTICE = "For research and teaching, never for diagnosing a patient."
@@ -38,15 +40,20 @@ def build_page(predictor: Predictor) -> gr.Blocks:
         if path is None:
             return _waiting(), None, None
         prediction = predictor(path)
-        return _answer_html(prediction), _picture(path, prediction, view), (path, prediction)
+        if prediction.maps is None:
+            return _answer_html(prediction), None, None
+        seen = read_slice(path), prediction.maps  # kept for the session: the upload itself is soon deleted
+        return _answer_html(prediction), look(seen, view), seen
 
-    def look(state: tuple[str, Prediction] | None, view: str) -> Any:
-        return None if state is None else _picture(*state, view)
+    def look(seen: tuple[Image.Image, np.ndarray] | None, view: str) -> Image.Image | None:
+        return None if seen is None else overlay(seen[0], seen[1][VIEWS[view]])
 
-    def predict(image: str) -> dict:
-        """One slice in, the same JSON out as `ladnn predict --format json`."""
-        prediction = predictor(image)
-        return prediction.to_dict() | {"image": Path(image).name}
+    def predict(image: str | None) -> dict:
+        """One slice in, the same JSON out as `ladnn predict --format json`, without the server's paths."""
+        if image is None:
+            raise gr.Error("Expected one image file, found none; give the slice as a file.")
+        names = {"image": Path(image).name, "model": Path(predictor.name).name}
+        return predictor(image).to_dict() | names
 
     with gr.Blocks(title="LA-DNN", analytics_enabled=False, delete_cache=(600, 600)) as page:
         gr.HTML(
@@ -74,11 +81,11 @@ def build_page(predictor: Predictor) -> gr.Blocks:
                     buttons=["fullscreen"],
                 )
                 view = gr.Dropdown(list(VIEWS), value="COVID-19", label="Show what speaks for")
-        state = gr.State(None)
-        image.change(answer, [image, view], [result, picture, state], api_visibility="private")
-        view.change(look, [state, view], picture, api_visibility="private")
+        seen = gr.State(None)
+        image.change(answer, [image, view], [result, picture, seen], api_visibility="private")
+        view.change(look, [seen, view], picture, api_visibility="private")
         with gr.Row(visible=False):
-            gr.Button().click(predict, gr.File(file_types=list(SUFFIXES)), gr.JSON(), api_name="predict")
+            gr.Button().click(predict, gr.File(), gr.JSON(), api_name="predict")
     return page
 
 
@@ -101,12 +108,6 @@ def _waiting() -> str:
         '<p class="waiting">Give one slice (PNG, JPEG, WebP, BMP or TIFF, best in a lung window), or choose '
         "a phantom. An answer on a phantom shows how the page works, not how good the model is.</p>"
     )
-
-
-def _picture(path: str, prediction: Prediction, view: str) -> Any:
-    if prediction.maps is None:
-        return None
-    return overlay(read_slice(path), prediction.maps[VIEWS[view]])
 
 
 def _answer_html(prediction: Prediction) -> str:
