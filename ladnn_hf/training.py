@@ -297,5 +297,6 @@ def _plot_curves(history: list[dict[str, float]], path: Path) -> None:
             if points:
                 axis.plot(*zip(*points, strict=True), label=name.replace("eval_", "validation "))
         axis.set_xlabel("epoch")
-        axis.legend(frameon=False)
+        if axis.lines:
+            axis.legend(frameon=False)
     figure.savefig(path, dpi=120)

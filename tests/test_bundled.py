@@ -40,7 +40,7 @@ def test_the_checkpoint_is_small_enough_to_ship():
 
 
 def test_it_answers_without_loading_torch(golden_phantom):
-    code = "import sys; from ladnn_hf.cli import main; main(['predict', sys.argv[1]]); "
+    code = "import sys; from ladnn_hf.cli import main; assert main(['predict', sys.argv[1]]) == 0; "
     code += "assert not {'torch', 'timm', 'transformers', 'gradio', 'datasets'} & set(sys.modules)"
     result = run_python(code, golden_phantom)
     assert result.returncode == 0, result.stderr

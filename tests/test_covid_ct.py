@@ -147,6 +147,31 @@ def test_an_image_that_does_not_decode_is_named(source):
     assert victim.rsplit("/", 1)[1] in last and "expected a whole image file" in last
 
 
+def test_a_broken_part_of_a_zip_is_named(source):
+    archive = source / "COVID-CT" / "Images-processed" / "CT_COVID.zip"
+    with zipfile.ZipFile(archive) as content:
+        part = content.infolist()[40]
+    broken = bytearray(archive.read_bytes())
+    at = part.header_offset + 30 + len(part.filename) + 400
+    broken[at : at + 50] = bytes(50)
+    archive.unlink()
+    archive.write_bytes(broken)
+    result = build(source)
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert part.filename.rsplit("/", 1)[1] in last and "download it again" in last
+
+
+def test_a_workbook_that_is_none_is_named(source):
+    workbook = source / "COVID-CT" / "COVID-CT-MetaInfo.xlsx"
+    workbook.unlink()
+    workbook.write_bytes(b"no workbook")
+    output = source / "plain"
+    result = run_ladnn("data", "build", "--covid-ct", source / "COVID-CT", "--output", output)
+    assert result.returncode == 1
+    assert "COVID-CT-MetaInfo.xlsx: expected an Excel workbook, found none" in result.stderr
+
+
 def test_nothing_is_ever_overwritten(source):
     (source / "built").mkdir()
     result = build(source)

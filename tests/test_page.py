@@ -3,10 +3,10 @@ import os
 import re
 import subprocess
 import sys
-import time
+import threading
 
 import pytest
-from conftest import ROOT, run_ladnn
+from conftest import ROOT, run_ladnn, run_ladnn_alone
 from gradio_client import Client, handle_file
 
 EXAMPLES = ROOT / "space" / "examples"
@@ -89,6 +89,11 @@ def test_the_api_gives_the_command_lines_json(page_url, tmp_path, phantom):
             assert said["lesions"] == pytest.approx(expected["lesions"], abs=1e-4)
 
 
+def test_the_api_asks_for_a_file_in_words(page_url):
+    with pytest.raises(Exception, match="Expected one image file, found none"):
+        Client(page_url, verbose=False).predict(None, api_name="/predict")
+
+
 def test_only_the_named_endpoint_is_public(page_url):
     assert set(Client(page_url, verbose=False).view_api(return_format="dict")["named_endpoints"]) == {
         "/predict"
@@ -106,12 +111,17 @@ def test_both_commands_open_the_page(command):
         text=True,
     )
     try:
-        deadline, lines = time.monotonic() + 60, []
-        while not any("Running on local URL" in line for line in lines):
-            assert time.monotonic() < deadline
-            line = started.stdout.readline()
-            assert line, "".join(lines)
-            lines.append(line)
+        overdue = threading.Timer(60, started.kill)
+        overdue.start()
+        assert any("Running on local URL" in line for line in started.stdout)
     finally:
+        overdue.cancel()
         started.terminate()
         started.wait(20)
+
+
+def test_a_model_that_is_none_is_said_instead_of_a_page(tmp_path):
+    result = run_ladnn_alone("demo", "--model", tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.strip().startswith(f"ladnn demo: {tmp_path}: expected a model folder")
+    assert "Traceback" not in result.stderr

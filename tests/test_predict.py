@@ -3,11 +3,15 @@ import dataclasses
 import io
 import json
 import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import run_ladnn, run_python
+import torch
+from conftest import run_ladnn, run_ladnn_alone, run_python
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from ladnn_hf import LESIONS, Predictor
 from ladnn_hf.attention import overlay
@@ -78,6 +82,49 @@ def test_csv_has_one_row_a_file_and_lands_whole_in_the_output_file(micro_folder,
     assert 0 < float(rows[0]["covid_probability"]) < 1 and rows[1]["covid_probability"] == ""
     assert set(LESIONS) <= set(rows[0])
     assert not list(mixed.glob(".answers*"))
+
+
+def test_output_goes_through_a_link_and_to_a_device_and_replaces_neither(micro_folder, mixed):
+    (mixed / "target.jsonl").write_text("old")
+    (mixed / "link.jsonl").symlink_to("target.jsonl")
+    os.mkfifo(mixed / "pipe")
+    arguments = ("predict", "good.png", "--model", micro_folder, "--format", "json", "--output")
+    run_ladnn(*arguments, "link.jsonl")
+    assert (mixed / "link.jsonl").is_symlink()
+    assert json.loads((mixed / "target.jsonl").read_text())["image"] == "good.png"
+    with ThreadPoolExecutor() as pool:
+        received = pool.submit((mixed / "pipe").read_text)
+        run_ladnn(*arguments, "pipe")
+        assert json.loads(received.result())["image"] == "good.png"
+    assert (mixed / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize(
+    "flags", [("--output", "bare"), ("--output", "no/a.csv"), ("--attention", "good.png")]
+)
+def test_a_place_that_cannot_be_written_is_wrong_usage_before_any_work(micro_folder, mixed, flags):
+    before = sorted(mixed.rglob("*"))
+    result = run_ladnn("predict", "good.png", "--model", micro_folder, *flags)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert sorted(mixed.rglob("*")) == before
+
+
+def test_a_name_that_is_not_utf8_is_answered_in_every_format(micro_folder, mixed, phantom):
+    name = os.fsdecode(b"not-utf8-\xff.png")
+    phantom.save(name)
+    for kind in ("json", "csv", "table"):
+        arguments = ("predict", name, "good.png", "--model", micro_folder, "--format", kind)
+        alone = run_ladnn_alone(*arguments, env={"PYTHONIOENCODING": "utf-8:strict"})
+        assert alone.returncode == 0 and "good.png" in alone.stdout, alone.stderr
+        assert run_ladnn(*arguments, "--output", "out").returncode == 0
+    assert json.loads(run_ladnn(*arguments[:-1], "json").stdout.splitlines()[0])["image"] == name
+
+
+def test_the_table_keeps_control_characters_out_of_the_terminal(micro_folder, mixed, phantom):
+    phantom.save("line\nbreak\x1b[31m.png")
+    result = run_ladnn("predict", "line\nbreak\x1b[31m.png", "--model", micro_folder)
+    assert result.stdout.splitlines()[1].endswith(r"line\nbreak\x1b[31m.png")
 
 
 def test_the_table_shows_answers_and_reasons(micro_folder, mixed):
@@ -160,6 +207,67 @@ def test_a_model_folder_that_is_none_gets_one_sentence(micro_folder, mixed, brea
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith("ladnn predict: ") and sentence in last
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "sentence"),
+    [
+        ("config.json", {"threshold": None}, "expected threshold to be a number in (0, 1), found None"),
+        ("config.json", {"threshold": 2}, "expected threshold to be a number in (0, 1), found 2"),
+        ("config.json", {"temperature": 0.0}, "`temperature` above 0"),
+        ("config.json", {"dtype": "float99"}, "expected a whole LA-DNN model"),
+        ("preprocessor_config.json", {"size": 224}, "expected size to be at least 32 by 32 pixels"),
+        ("preprocessor_config.json", {"size": {"height": 0, "width": 64}}, "expected size to be"),
+        ("preprocessor_config.json", {"image_mean": [0.5]}, "expected image_mean to be one number a channel"),
+        ("preprocessor_config.json", {"image_std": [0, 0, 0]}, "expected image_std to be one number above 0"),
+        (
+            "preprocessor_config.json",
+            {"image_mean": [0.5], "image_std": [0.5]},
+            "slices of shape (1, 64, 64)",
+        ),
+    ],
+)
+def test_settings_that_would_answer_wrongly_are_named(micro_folder, mixed, name, settings, sentence):
+    path = micro_folder / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+    result = run_ladnn("predict", "good.png", "--model", micro_folder)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert sentence in result.stderr and len(result.stderr.strip().splitlines()) == 1
+
+
+def test_weights_that_are_not_finite_or_not_all_there_are_refused(micro_folder, mixed):
+    weights = load_file(micro_folder / "model.safetensors")
+    for changed, sentence in (
+        (weights | {"classifier.bias": torch.full((6,), float("nan"))}, "numbers that are not finite"),
+        (weights | {"classifier.bias": torch.zeros(7)}, "1 tensors missing or of another shape"),
+        ({k: v for k, v in weights.items() if k != "classifier.bias"}, "1 tensors missing"),
+    ):
+        save_file(changed, micro_folder / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(ValueError, match=sentence):
+            Predictor(micro_folder)
+
+
+def test_an_export_that_takes_other_slices_than_its_processor_gives_is_refused(micro_folder, mixed):
+    exported = mixed / "exported"
+    run_ladnn("export", "--format", "onnx", "--model", micro_folder, "--output", exported)
+    processor = json.loads((exported / "preprocessor_config.json").read_text())
+    processor["size"] = {"height": 96, "width": 96}
+    (exported / "preprocessor_config.json").write_text(json.dumps(processor))
+    with pytest.raises(ValueError, match=r"slices of shape \(3, 96, 96\), found another"):
+        Predictor(exported)
+    for content in (b"", b"no protobuf"):
+        (exported / "model.onnx").write_bytes(content)
+        with pytest.raises(ValueError, match="expected an ONNX export, found a broken one"):
+            Predictor(exported)
+
+
+def test_an_export_without_its_packages_leaves_nothing_behind(micro_folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    exported = tmp_path / "exported"
+    result = run_ladnn("export", "--format", "onnx", "--model", micro_folder, "--output", exported)
+    assert result.returncode == 1
+    assert "expected the package onnx, found it not installed; run `pip install" in result.stderr
+    assert not exported.exists() and not list(tmp_path.glob(".exported*"))
 
 
 def test_an_onnx_export_answers_as_pytorch_does_without_loading_torch(micro_folder, mixed):

@@ -1,10 +1,12 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 from transformers.image_utils import load_image
 
 from ladnn_hf.preprocessing_ladnn import apply_window
-from ladnn_hf.reading import UnreadableSlice, list_slices, read_slice
+from ladnn_hf.reading import MAX_BYTES, UnreadableSlice, list_slices, read_slice
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff", ".webp", ".jpg"])
@@ -32,6 +34,34 @@ def test_a_slice_is_decoded_as_the_pipeline_decodes_it(phantom, tmp_path):
     exif[274] = 6  # turned by a quarter
     colour.resize((96, 64)).save(path, exif=exif)
     assert np.array_equal(np.asarray(read_slice(path)), np.asarray(load_image(str(path)).convert("L")))
+
+
+def test_a_picture_whose_exif_is_broken_is_taken_as_it_lies(phantom, tmp_path):
+    phantom.save(tmp_path / "junk.png", exif=b"Exif\0\0not a TIFF header")
+    exif = Image.Exif()
+    exif[274], exif[271] = 6, "maker"
+    encoded = bytearray(exif.tobytes())
+    at = encoded.index(b"\x01\x0f") + 2  # the type of tag 271: say that its letters are numbers
+    encoded[at : at + 2] = b"\x00\x09"
+    phantom.save(tmp_path / "wrong_type.jpg", exif=bytes(encoded))
+    for name in ("junk.png", "wrong_type.jpg"):
+        assert read_slice(tmp_path / name).size == phantom.size
+
+
+def test_a_deep_picture_is_turned_by_its_exif_as_others_are(phantom, tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    flat = phantom.resize((96, 64))
+    flat.save(tmp_path / "8.png", exif=exif)
+    Image.fromarray(np.asarray(flat).astype(np.uint16) * 257).save(tmp_path / "16.png", exif=exif)
+    eight, sixteen = (np.asarray(read_slice(tmp_path / name)) for name in ("8.png", "16.png"))
+    assert eight.shape == (96, 64) and np.array_equal(eight, sixteen)
+
+
+def test_a_deep_tiff_stored_inverted_is_turned_back(phantom, tmp_path):
+    deep = np.asarray(phantom).astype(np.uint16) * 257
+    Image.fromarray(65535 - deep).save(tmp_path / "inverted.tiff", tiffinfo={262: 0})
+    assert np.array_equal(np.asarray(read_slice(tmp_path / "inverted.tiff")), np.asarray(phantom))
 
 
 def test_sixteen_bits_are_scaled_not_clipped(phantom, tmp_path):
@@ -80,9 +110,26 @@ def test_a_truncated_file_is_refused(phantom, tmp_path, suffix):
         read_slice(path)
 
 
-def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(UnreadableSlice, match="expected an image file, found none"):
-        read_slice(tmp_path / "nowhere.png")
+@pytest.mark.parametrize("name", ["nowhere.png", "n" * 300 + ".png", "nul\0.png", ""])
+def test_a_missing_file_is_refused(tmp_path, name):
+    with pytest.raises(UnreadableSlice, match=r"expected an image file, found none|in this folder"):
+        read_slice(f"{tmp_path}/{name}")
+
+
+def test_what_is_no_regular_file_is_refused_without_waiting_for_it(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(UnreadableSlice, match="found a device, pipe or socket"):
+        read_slice(tmp_path / "pipe.png")
+    with pytest.raises(UnreadableSlice, match=r"expected images .* in this folder, found none"):
+        read_slice(tmp_path / "folder.png")
+
+
+def test_a_huge_file_is_not_opened(tmp_path):
+    with (tmp_path / "sparse.png").open("wb") as stream:
+        stream.truncate(MAX_BYTES + 1)
+    with pytest.raises(UnreadableSlice, match="expected a file of at most 200,000,000 bytes"):
+        read_slice(tmp_path / "sparse.png")
 
 
 def test_a_picture_too_small_to_show_a_lesion_is_refused(tmp_path):
@@ -94,7 +141,7 @@ def test_a_picture_too_small_to_show_a_lesion_is_refused(tmp_path):
 @pytest.mark.parametrize("side", [8_000, 30_000])
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path, side):
     Image.new("1", (side, side)).save(tmp_path / "bomb.png")
-    with pytest.raises(UnreadableSlice, match="at most 50,000,000 pixels, found"):
+    with pytest.raises(UnreadableSlice, match="at most 25,000,000 pixels, found"):
         read_slice(tmp_path / "bomb.png")
 
 

@@ -61,16 +61,36 @@ def test_the_best_checkpoint_is_kept_by_the_recipes_measure(phantom_slices, tmp_
 
 
 def test_a_run_resumed_in_the_middle_of_an_epoch_ends_as_an_undisturbed_one(phantom_slices, tmp_path):
-    steps = ["--max_steps", "9", "--eval_strategy", "steps", "--save_strategy", "steps", "--eval_steps", "4"]
-    steps += ["--save_steps", "4", "--save_total_limit", "9", "--load_best_model_at_end", "False"]
+    steps = ["--max_steps", "11", "--eval_strategy", "steps", "--eval_steps", "8", "--save_steps", "8"]
+    steps += ["--save_total_limit", "9", "--load_best_model_at_end", "False"]
     train_micro(phantom_slices, tmp_path / "run", *steps, "--mixup", "0.4", "--dropout", "0.3")
     whole = load_file(tmp_path / "run" / "model.safetensors")
-    checkpoint = tmp_path / "run" / "checkpoint-4"
-    assert json.loads((checkpoint / "trainer_state.json").read_text())["epoch"] < 1
+    checkpoint = tmp_path / "run" / "checkpoint-8"
+    assert json.loads((checkpoint / "trainer_state.json").read_text())["epoch"] == pytest.approx(8 / 6)
     flags = [*steps, "--mixup", "0.4", "--dropout", "0.3", "--resume_from_checkpoint", str(checkpoint)]
     train_micro(phantom_slices, tmp_path / "again", *flags)
     resumed = load_file(tmp_path / "again" / "model.safetensors")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_each_epoch_changes_the_slices_anew(phantom_slices, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(SliceDataset, "set_epoch", lambda self, epoch: told.append(epoch))
+    train_micro(phantom_slices, tmp_path, "--num_train_epochs", "3")
+    assert sorted(set(told)) == [0, 1, 2]
+
+
+def test_a_run_without_evaluation_keeps_its_last_weights(phantom_slices, tmp_path):
+    metrics = train_micro(phantom_slices, tmp_path, "--max_steps", "2", "--eval_strategy", "no")
+    assert metrics["best_step"] is None
+    assert (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("flag", ["--push_to_hub", "--label_smoothing_factor=0.1", "--neftune_noise_alpha=5"])
+def test_a_flag_that_would_drop_the_joint_loss_is_refused(phantom_slices, tmp_path, flag):
+    result = run_ladnn("train", "--dataset", phantom_slices, "--output_dir", tmp_path, flag)
+    assert result.returncode == 1
+    assert result.stderr.strip().splitlines()[-1].startswith("ladnn: Expected no " + flag.split("=")[0])
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(phantom_slices, tmp_path):
@@ -122,7 +142,10 @@ def test_help_lists_our_flags_and_the_trainers():
         (["--dataset", "nowhere"], "nowhere: expected a saved slice data set, found none"),
         (["--backbone_weights", "nowhere.safetensors"], "expected a weights file, found none"),
         (["--backbone_weights", "package"], "Expected tf_efficientnet_lite0, lite1 or lite2"),
+        (["--backbone_weights", __file__], "expected safetensors or a torch state dictionary"),
         (["--backbone", "nonesuch"], "found 'nonesuch'"),
+        (["--model", "nowhere"], "nowhere: expected a whole LA-DNN model"),
+        (["--metric_for_best_model", "eval_nonesuch"], "eval_nonesuch"),
     ],
 )
 def test_what_training_lacks_is_said_in_one_sentence(phantom_slices, tmp_path, flags, sentence):
