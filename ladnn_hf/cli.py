@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = _command(commands, "demo", _demo, "open the web page", "Open the web page on this machine.")
     _add_model(demo)
 
-    # Its flags are those of `training.parse_arguments`, which takes seconds to import.
+    # Its flags are those of `recipes.parse_arguments`, which takes seconds to import.
     _command(commands, "train", _train, "train or fine-tune a model", "", add_help=False)
 
     evaluate = _command(
@@ -223,7 +223,8 @@ def _demo(arguments: argparse.Namespace, _: list[str]) -> int:
 
 
 def _train(_: argparse.Namespace, rest: list[str]) -> int:
-    from .training import parse_arguments, train
+    from .recipes import parse_arguments
+    from .training import train
 
     slices, arguments = parse_arguments(rest)
     metrics = train(slices, arguments, rest)

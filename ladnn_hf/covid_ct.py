@@ -5,14 +5,11 @@ LA-DNN: Liu et al., medRxiv 10.1101/2020.05.11.20097907.
 """
 
 import ast
-import csv
-import io
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 
 from datasets import Dataset, DatasetDict
@@ -20,6 +17,7 @@ from datasets.exceptions import DatasetGenerationError
 
 from .labels import CLASSES, LESIONS
 from .slice_dataset import FEATURES, NO_LESIONS, slice_row
+from .tables import missing_file, read_records, read_table, read_text
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
@@ -124,7 +122,7 @@ def _content(image: Path | zipfile.Path) -> bytes:
 def _listed(covid_ct: Path, split: str, name: str, known: set[str]) -> list[str]:
     """File names of one class in one split, checked against the images and the published count."""
     path = covid_ct / "Data-split" / name / f"{SPLITS[split]}CT_{name}.txt"
-    file_names = [line.strip() for line in _text(path, "utf-8").splitlines() if line.strip()]
+    file_names = [line.strip() for line in read_text(path, "utf-8").splitlines() if line.strip()]
     for row, file_name in enumerate(file_names, start=1):
         if file_name not in known:
             raise ValueError(
@@ -146,7 +144,7 @@ def _positive_reports(covid_ct: Path, la_dnn: Path | None, known: set[str]) -> d
     folder = Path(la_dnn) / "data_split"
     lesions = _lesions(folder, known)
     path = folder / "COVID-CT-MetaInfo_new.csv"
-    rows = _table(path)
+    rows = read_table(path)
     reports = {}
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != 9:
@@ -167,7 +165,7 @@ def _lesions(folder: Path, known: set[str]) -> dict[str, tuple[float, ...]]:
     lesions = {}
     for name in SPLITS.values():
         path = folder / f"{name}_meta.csv"
-        for number, row in _records(path, {"imgname", *LESIONS}):
+        for number, row in read_records(path, {"imgname", *LESIONS}):
             values = tuple(float(bool(row[lesion])) for lesion in LESIONS)
             if any(values):
                 lesions[_known_name(row["imgname"], known, path, number)] = values
@@ -178,7 +176,7 @@ def _reports_from_workbook(path: Path, known: set[str]) -> dict[str, _Report]:
     import openpyxl  # only for those who have COVID-CT without LA-DNN's tables
 
     if not path.is_file():
-        raise _missing(path)
+        raise missing_file(path)
     try:
         sheet = openpyxl.load_workbook(path, read_only=True).worksheets[0]
         rows = enumerate(sheet.iter_rows(values_only=True), start=1)
@@ -204,27 +202,8 @@ def _negative_reports(covid_ct: Path, known: set[str]) -> dict[str, _Report]:
     path = covid_ct / "NonCOVID-CT-MetaInfo.csv"
     return {
         _known_name(row["image name"], known, path, number): _Report(row["patient id"])
-        for number, row in _records(path, {"image name", "patient id"})
+        for number, row in read_records(path, {"image name", "patient id"})
     }
-
-
-def _records(path: Path, columns: set[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a table by column, each with its number in the file."""
-    header, *rows = _table(path) or [[]]
-    missing = columns - set(header)
-    if missing:
-        raise ValueError(
-            f"{path}: expected the columns {sorted(columns)}, found no {sorted(missing)}; download it again."
-        )
-    for number, row in enumerate(rows, start=2):
-        yield number, dict(zip_longest(header, row[: len(header)], fillvalue=""))
-
-
-def _table(path: Path) -> list[list[str]]:
-    try:
-        return list(csv.reader(io.StringIO(_text(path, "gb18030"), newline="")))
-    except csv.Error as error:
-        raise ValueError(f"{path}: expected a table, found none ({error}); download it again.") from error
 
 
 def _known_name(name: str, known: set[str], path: Path, row: int) -> str:
@@ -247,23 +226,3 @@ def _caption(cell: str) -> str | None:
         except (SyntaxError, ValueError):
             text = text.strip("[]'\"")
     return text.strip() or None
-
-
-def _text(path: Path, encoding: str) -> str:
-    if not path.is_file():
-        raise _missing(path)
-    content = path.read_bytes()
-    # A file saved anew by an editor is UTF-8; as published one table is GB18030.
-    for candidate in ("utf-8-sig", encoding):
-        try:
-            return content.decode(candidate)
-        except UnicodeDecodeError as error:
-            failure = error
-    raise ValueError(
-        f"{path}: expected the encoding {encoding} or UTF-8, found bytes that are neither; download the "
-        "file again."
-    ) from failure
-
-
-def _missing(path: Path) -> ValueError:
-    return ValueError(f"{path}: expected this file, found none; check the folder or download it again.")

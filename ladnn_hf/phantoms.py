@@ -8,15 +8,26 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from .labels import LESIONS
+from .phantom_canvas import (
+    AXIS,
+    FIELD,
+    GRID,
+    X,
+    Y,
+    blur,
+    curves,
+    cut,
+    ellipse,
+    grow_tree,
+    mix,
+    noise,
+    scatter,
+)
 from .preprocessing_ladnn import apply_window
 
-_GRID = 512  # every slice is drawn on this grid, then resampled to the size asked for
-_FIELD = 350.0  # field of view in mm
-_AXIS = ((np.arange(_GRID) + 0.5) / _GRID - 0.5).astype(np.float32) * _FIELD
-_X, _Y = _AXIS[None, :], _AXIS[:, None]
 _AIR, _FAT, _MUSCLE, _BLOOD, _MARROW, _CORTEX = -1000, -100, 50, 42, 250, 700
 
 # The mediastinum in painting order: centre x and y and two radii in mm, tilt in degrees, HU, and
@@ -62,8 +73,8 @@ class _Oval(NamedTuple):
 
     def radius(self, margin: float = 0.0) -> np.ndarray:
         """Field that is below 1 inside the oval grown by `margin` mm."""
-        v = (_Y - self.y) / (self.b + margin)
-        u = (_X - self.x) / ((self.a + margin) * np.maximum(1 + self.taper * v, 0.2))
+        v = (Y - self.y) / (self.b + margin)
+        u = (X - self.x) / ((self.a + margin) * np.maximum(1 + self.taper * v, 0.2))
         return (abs(u) ** self.power + abs(v) ** self.power) ** (1 / self.power)
 
     def arc(self, side: int, degrees: np.ndarray, margin: np.ndarray) -> np.ndarray:
@@ -98,11 +109,11 @@ def draw_phantom_hu(
         raise ValueError(f"size must be at least 32 pixels, found {size}.")
     rng = np.random.default_rng(seed)
     apex = max(0.0, (level - 0.55) / 0.45) ** 1.7  # how far the rib cage has narrowed
-    hu = np.full((_GRID, _GRID), _AIR, np.float32)
+    hu = np.full((GRID, GRID), _AIR, np.float32)
     cage = _draw_body(hu, rng, apex)
     lung = _draw_mediastinum(hu, rng, cage, level)
     _draw_skeleton(hu, rng, cage, apex)
-    tissue = rng.normal(-868, 8) + 0.35 * _Y + 11 * _noise(rng, 3)
+    tissue = rng.normal(-868, 8) + 0.35 * Y + 11 * noise(rng, 3)
     height = (_HILUM_LEVEL - level) * _CHEST_HEIGHT
     lesions = {name: np.random.default_rng([seed, i]) for i, name in enumerate(LESIONS)}
     for name in ("GGO", "CrPa", "InSepThi"):
@@ -113,10 +124,10 @@ def draw_phantom_hu(
         if name in findings:
             _draw_lesion(tissue, name, lesions[name], lung)
     hu[lung] = tissue[lung]
-    hu = _blur(hu, 0.58) + rng.uniform(14, 22) * _noise(rng, 0.55)
+    hu = blur(hu, 0.58) + rng.uniform(14, 22) * noise(rng, 0.55)
 
     image = Image.fromarray(hu.astype(np.float32))
-    if size != _GRID:
+    if size != GRID:
         image = image.resize((size, size), Image.Resampling.BICUBIC)
     return np.clip(np.asarray(image), -1024, 3071)
 
@@ -147,54 +158,6 @@ def draw_phantom(
     return Image.fromarray(apply_window(hu, window_level, window_width))
 
 
-def _blur(field: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur with `sigma` in mm."""
-    step = _FIELD / _GRID
-    gain = np.exp(-2 * (np.pi * sigma * np.fft.fftfreq(_GRID, step)) ** 2).astype(np.float32)
-    spectrum = np.fft.rfft2(field.astype(np.float32))
-    return np.fft.irfft2(spectrum * gain[:, None] * gain[: _GRID // 2 + 1], s=field.shape)
-
-
-def _noise(rng: np.random.Generator, sigma: float) -> np.ndarray:
-    """Noise of unit variance, smooth over `sigma` mm."""
-    noise = _blur(rng.standard_normal((_GRID, _GRID), np.float32), sigma)
-    return noise / noise.std()
-
-
-def _ellipse(x: float, y: float, a: float, b: float, tilt: float = 0.0) -> np.ndarray:
-    """Field that is below 1 inside the ellipse; `tilt` is in degrees."""
-    cos, sin = np.cos(np.radians(tilt)), np.sin(np.radians(tilt))
-    u, v = (_X - x) * cos + (_Y - y) * sin, (_Y - y) * cos - (_X - x) * sin
-    return np.sqrt((u / a) ** 2 + (v / b) ** 2)
-
-
-def _strokes(starts: np.ndarray, ends: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Coverage, from 0 to 1, of round-ended strokes between points in mm."""
-    fine = 2
-    canvas = Image.new("L", (_GRID * fine, _GRID * fine))
-    pen = ImageDraw.Draw(canvas)
-    scale = _GRID * fine / _FIELD
-    lines = (np.concatenate([starts, ends], axis=1) + _FIELD / 2) * scale
-    for (x0, y0, x1, y1), r in zip(lines.tolist(), (radii * scale).tolist(), strict=True):
-        pen.line((x0, y0, x1, y1), fill=255, width=max(1, round(2 * r)))
-        if r > 1:
-            pen.ellipse((x0 - r, y0 - r, x0 + r, y0 + r), fill=255)
-            pen.ellipse((x1 - r, y1 - r, x1 + r, y1 + r), fill=255)
-    return np.asarray(canvas.reduce(fine), np.float32) / 255
-
-
-def _curves(paths: list[tuple[np.ndarray, float]], shrink: float = 0.0) -> np.ndarray:
-    """Coverage of curves, each given by its points and its radius, less `shrink`, in mm."""
-    starts = np.concatenate([points[:-1] for points, _ in paths])
-    ends = np.concatenate([points[1:] for points, _ in paths])
-    radii = np.concatenate([np.full(len(points) - 1, radius) for points, radius in paths])
-    return _strokes(starts, ends, radii - shrink)
-
-
-def _mix(hu: np.ndarray, value: np.ndarray | float, weight: np.ndarray) -> None:
-    hu += weight * (value - hu)
-
-
 def _draw_body(hu: np.ndarray, rng: np.random.Generator, apex: float) -> _Oval:
     """Table, skin, fat and muscle; returns the inside of the rib cage."""
     width, depth, fat = rng.uniform(118, 132), rng.uniform(92, 105), rng.uniform(3, 11)
@@ -204,8 +167,8 @@ def _draw_body(hu: np.ndarray, rng: np.random.Generator, apex: float) -> _Oval:
 
     x = np.linspace(-165, 165, 60)
     table = np.stack([x, body.y + body.b + 6 - 26 * (x / 165) ** 2], axis=-1)
-    _mix(hu, -500.0, _curves([(table, 1.2), (np.add(table, [0, 14]), 0.8)]))
-    ripple = _noise(rng, 14)
+    mix(hu, -500.0, curves([(table, 1.2), (np.add(table, [0, 14]), 0.8)]))
+    ripple = noise(rng, 14)
     hu[body.radius() < 1] = _MUSCLE  # skin
     hu[body.radius(-2) < 1] = _FAT
     muscle = body.radius(-0.9 * fat - 1) + 0.02 * ripple < 1
@@ -213,7 +176,7 @@ def _draw_body(hu: np.ndarray, rng: np.random.Generator, apex: float) -> _Oval:
     for margin in (14, 25):
         plane = abs(cage.radius(margin) + 0.04 * ripple - 1) < 0.012
         hu[muscle & plane & (ripple > -0.6)] = _FAT
-    hu[muscle & (_noise(rng, 3) > 1.3)] = _FAT
+    hu[muscle & (noise(rng, 3) > 1.3)] = _FAT
     return cage
 
 
@@ -221,11 +184,11 @@ def _draw_mediastinum(hu: np.ndarray, rng: np.random.Generator, cage: _Oval, lev
     """Draws everything between the lungs; returns the mask of the lungs."""
     bulk = rng.uniform(0.92, 1.1)
     sternal = 5 + 55 * max(0.0, 0.45 - level)
-    middle = np.where(_Y < 0, 3 + sternal * np.clip((-_Y - 50) / 55, 0, 1), 10)
-    between = abs(_X - cage.x - 3) < middle
-    between |= _ellipse(cage.x, cage.y + 0.55 * cage.b, 21, 24) < 1
-    between |= _ellipse(cage.x, cage.y + 1.1 * cage.b, 44, 34) < 1
-    painted, warp = [], 0.03 * _noise(rng, 10)
+    middle = np.where(Y < 0, 3 + sternal * np.clip((-Y - 50) / 55, 0, 1), 10)
+    between = abs(X - cage.x - 3) < middle
+    between |= ellipse(cage.x, cage.y + 0.55 * cage.b, 21, 24) < 1
+    between |= ellipse(cage.x, cage.y + 1.1 * cage.b, 44, 34) < 1
+    painted, warp = [], 0.03 * noise(rng, 10)
     for x, y, a, b, tilt, value, low, high in _ORGANS:
         x, y = bulk * np.array([x, y]) + [cage.x, 0] + rng.normal(0, 1.5, 2)
         a, b = bulk * np.array([a, b]) * rng.uniform(0.93, 1.07, 2)
@@ -235,13 +198,13 @@ def _draw_mediastinum(hu: np.ndarray, rng: np.random.Generator, cage: _Oval, lev
             continue
         scale = (1 - t**3) ** (1 / 3)
         if value < -500:  # airways have a wall
-            wall = _ellipse(x, y, a * scale + 1.8, b * scale + 1.8, tilt)
+            wall = ellipse(x, y, a * scale + 1.8, b * scale + 1.8, tilt)
             painted.append((wall + warp < 1, _MUSCLE))
-        painted.append((_ellipse(x, y, a * scale, b * scale, tilt) + warp < 1, value))
+        painted.append((ellipse(x, y, a * scale, b * scale, tilt) + warp < 1, value))
     for mask, _ in painted:
         between |= mask
-    inside = cage.radius() + 0.012 * _noise(rng, 10) < 1
-    lung = _blur(inside & ~(_blur(between, 5) > 0.4), 3) > 0.5
+    inside = cage.radius() + 0.012 * noise(rng, 10) < 1
+    lung = blur(inside & ~(blur(between, 5) > 0.4), 3) > 0.5
     hu[inside & ~lung] = _FAT
     for mask, value in painted:
         hu[mask & inside] = value
@@ -268,107 +231,66 @@ def _draw_skeleton(hu: np.ndarray, rng: np.random.Generator, cage: _Oval, apex: 
             bones.append((cage.arc(side, 45 + 18 * along, 14 + 30 * apex - 4 * along), 3.0))
         if apex > 0.5:
             bones.append((cage.arc(side, -56 + 14 * along, 20 + 9 * along), 5.0))
-    _mix(hu, _CORTEX, _curves(bones))
-    _mix(hu, _MARROW, _curves(bones, shrink=1.7))
+    mix(hu, _CORTEX, curves(bones))
+    mix(hu, _MARROW, curves(bones, shrink=1.7))
     size = rng.uniform(0.9, 1.1) * np.array([19, 16])
-    hu[_ellipse(*origin, *size) < 1] = _CORTEX
-    vertebra = _ellipse(*origin, *(size - 1.5)) < 1
-    hu[vertebra] = _MARROW - 90 + 60 * _noise(rng, 0.8)[vertebra]
-    hu[_ellipse(origin[0], origin[1] + 21, 9, 8) < 1] = _MUSCLE
+    hu[ellipse(*origin, *size) < 1] = _CORTEX
+    vertebra = ellipse(*origin, *(size - 1.5)) < 1
+    hu[vertebra] = _MARROW - 90 + 60 * noise(rng, 0.8)[vertebra]
+    hu[ellipse(origin[0], origin[1] + 21, 9, 8) < 1] = _MUSCLE
 
 
 def _draw_trees(tissue: np.ndarray, rng: np.random.Generator, lung: np.ndarray, height: float) -> None:
     """Vessels and bronchi that spring from hila `height` mm above the slice."""
-    core = _blur(lung, 4) > 0.8  # vessels are too fine to be seen near the pleura
+    core = blur(lung, 4) > 0.8  # vessels are too fine to be seen near the pleura
     vessels, bronchi = [], []
     for side in (-1, 1):
-        half = core & (side * _X > 0)
+        half = core & (side * X > 0)
         hilum = np.array([[side * 36, 4, height]])
         roots = hilum + rng.normal(0, 6, (6, 3)) + [[0, 0, z] for z in range(-30, 31, 12)]
-        vessels.append(_grow_tree(roots, _scatter(rng, half, 1300, height), 0.31))
-        bronchi.append(_grow_tree(hilum, _scatter(rng, half, 250, height), 0.35))
-    _mix(tissue, _BLOOD, _cut(vessels))
-    _mix(tissue, -300, _cut(bronchi, least=1.4, wall=0.8))
-    _mix(tissue, -960, _cut(bronchi, least=1.4))
-
-
-def _scatter(rng: np.random.Generator, mask: np.ndarray, count: int, height: float) -> np.ndarray:
-    """Random points in `mask`, spread in depth around the slice and as far as the hilum."""
-    rows, columns = np.nonzero(mask)
-    pick = rng.integers(len(rows), size=count)
-    depth = rng.uniform(min(-30, height), max(30, height), count)
-    return np.stack([_AXIS[columns[pick]], _AXIS[rows[pick]], depth], axis=-1)
-
-
-def _grow_tree(roots: np.ndarray, leaves: np.ndarray, twig: float) -> tuple[np.ndarray, ...]:
-    """Joins `leaves` to `roots`; returns the starts, ends and radii of the branches.
-
-    Each leaf, nearest to the roots first, is tied to the node that makes the best trade between
-    a short twig and a short way home; radii grow from `twig` by Murray's law.
-    """
-    first = len(roots)
-    order = np.argsort(np.linalg.norm(leaves - roots.mean(axis=0), axis=1))
-    nodes = np.concatenate([roots, leaves[order]])
-    way, load = np.zeros(len(nodes)), np.ones(len(nodes))
-    parent = np.zeros(len(nodes), int)
-    for i in range(first, len(nodes)):
-        offset = nodes[:i] - nodes[i]
-        gap = np.sqrt(np.einsum("ij,ij->i", offset, offset))
-        parent[i] = np.argmin(gap + 0.6 * way[:i])
-        way[i] = way[parent[i]] + gap[parent[i]]
-    for i in range(len(nodes) - 1, first - 1, -1):
-        load[parent[i]] += load[i]
-    return nodes[parent[first:]], nodes[first:], twig * load[first:] ** (1 / 2.65)
-
-
-def _cut(trees: list[tuple[np.ndarray, ...]], least: float = 0, wall: float = 0) -> np.ndarray:
-    """Coverage of the slice by the branches above `least` mm in radius, grown by `wall` mm."""
-    starts, ends, radii = (np.concatenate(parts) for parts in zip(*trees, strict=True))
-    pieces, half_slice = 8, 0.9
-    path = starts + np.linspace(0, 1, pieces + 1)[:, None, None] * (ends - starts)
-    a, b = path[:-1].reshape(-1, 3), path[1:].reshape(-1, 3)
-    radii = np.tile(np.where(radii > least, radii + wall, 0), pieces)
-    off = np.maximum(abs(a[:, 2] + b[:, 2]) / 2 - half_slice, 0)  # mm from branch to slice
-    hit = off < radii
-    return _strokes(a[hit, :2], b[hit, :2], np.sqrt(radii[hit] ** 2 - off[hit] ** 2))
+        vessels.append(grow_tree(roots, scatter(rng, half, 1300, height), 0.31))
+        bronchi.append(grow_tree(hilum, scatter(rng, half, 250, height), 0.35))
+    mix(tissue, _BLOOD, cut(vessels))
+    mix(tissue, -300, cut(bronchi, least=1.4, wall=0.8))
+    mix(tissue, -960, cut(bronchi, least=1.4))
 
 
 def _draw_lesion(tissue: np.ndarray, name: str, rng: np.random.Generator, lung: np.ndarray) -> None:
     patch = _patches(rng, lung, *_PATCHES[name])
     if name in ("GGO", "CrPa"):
-        _mix(tissue, rng.uniform(-600, -480) + 45 * _noise(rng, 2), patch)
+        mix(tissue, rng.uniform(-600, -480) + 45 * noise(rng, 2), patch)
     if name in ("Csld", "AirBr"):
-        _mix(tissue, 20 + 25 * _noise(rng, 2), np.sqrt(patch))
+        mix(tissue, 20 + 25 * noise(rng, 2), np.sqrt(patch))
     if name == "CrPa":
-        _mix(tissue, -230, patch * _septa(rng, patch, 6.5, 0.6))
+        mix(tissue, -230, patch * _septa(rng, patch, 6.5, 0.6))
     if name == "InSepThi":
-        _mix(tissue, -200, patch * _septa(rng, patch, 13, 0.7))
+        mix(tissue, -200, patch * _septa(rng, patch, 13, 0.7))
     if name == "AirBr":
-        tubes = [_bronchogram(rng, (patch > 0.5) & (side * _X > 0)) for side in (-1, 1)]
-        _mix(tissue, -900, _cut(tubes))
+        tubes = [_bronchogram(rng, (patch > 0.5) & (side * X > 0)) for side in (-1, 1)]
+        mix(tissue, -900, cut(tubes))
 
 
 def _bronchogram(rng: np.random.Generator, mask: np.ndarray) -> tuple[np.ndarray, ...]:
     """An airway in the plane of the slice that enters `mask` on its medial side."""
-    nodes = _scatter(rng, mask, 18, 0.0) * [1, 1, 0]
+    nodes = scatter(rng, mask, 18, 0.0) * [1, 1, 0]
     nodes = nodes[np.argsort(abs(nodes[:, 0]))]
-    return _grow_tree(nodes[:1], nodes[1:], 0.8)
+    return grow_tree(nodes[:1], nodes[1:], 0.8)
 
 
 def _patches(rng: np.random.Generator, lung: np.ndarray, count: int, radius: float) -> np.ndarray:
     """Soft, irregular patches where COVID likes to sit: along the pleura, towards the back."""
-    taste = lung * np.exp(_Y / 25 + abs(_X) / 22) * (_blur(lung, 9) < 0.75)
-    warp = 0.28 * _noise(rng, 6) + 0.14 * _noise(rng, 1.5)
-    patch = np.zeros((_GRID, _GRID), np.float32)
+    taste = lung * np.exp(Y / 25 + abs(X) / 22) * (blur(lung, 9) < 0.75)
+    warp = 0.28 * noise(rng, 6) + 0.14 * noise(rng, 1.5)
+    patch = np.zeros((GRID, GRID), np.float32)
     for side in (-1, 1):
-        half = side * _X > 0
+        half = side * X > 0
         chance = np.cumsum(taste * half, dtype=np.float64)
         scale = np.sqrt((lung & half).sum() / 30000)
         for _ in range(count):
             site = int(np.searchsorted(chance, rng.random() * chance[-1]))
-            x, y = _AXIS[site % _GRID], _AXIS[site // _GRID]
+            x, y = AXIS[site % GRID], AXIS[site // GRID]
             a, b = radius * scale * rng.uniform([0.8, 0.5], [1.2, 0.8])
-            distance = _ellipse(x, y, a, b, rng.uniform(0, 180)) + warp
+            distance = ellipse(x, y, a, b, rng.uniform(0, 180)) + warp
             patch = np.maximum(patch, np.clip((1.1 - distance) / 0.35, 0, 1))
     return patch * lung
 
@@ -376,10 +298,10 @@ def _patches(rng: np.random.Generator, lung: np.ndarray, count: int, radius: flo
 def _septa(rng: np.random.Generator, patch: np.ndarray, cell: float, width: float) -> np.ndarray:
     """A net of walls, `width` mm thick, around irregular cells about `cell` mm wide."""
     where = np.nonzero(patch)
-    warp = 0.2 * _noise(rng, 0.35 * cell)[where]
-    at = np.stack([_AXIS[where[1]] + _FIELD / 2, _AXIS[where[0]] + _FIELD / 2]) / cell + warp
+    warp = 0.2 * noise(rng, 0.35 * cell)[where]
+    at = np.stack([AXIS[where[1]] + FIELD / 2, AXIS[where[0]] + FIELD / 2]) / cell + warp
     base = np.floor(at).astype(int)
-    seeds = rng.random((2, _GRID, _GRID))
+    seeds = rng.random((2, GRID, GRID))
     near = np.full((2, len(warp)), np.inf)
     for i, j in np.ndindex(3, 3):
         column, row = base[0] + i - 1, base[1] + j - 1

@@ -13,8 +13,9 @@ from ladnn_hf.augmentation import SliceDataset, strong
 from ladnn_hf.backbone_weights import load_backbone_weights, normalisation
 from ladnn_hf.calibration import choose_threshold, fit_temperature
 from ladnn_hf.metrics import decision_metrics, lesion_metrics, probability_metrics, to_json
+from ladnn_hf.recipes import parse_arguments
 from ladnn_hf.slice_dataset import FEATURES
-from ladnn_hf.training import parse_arguments, train
+from ladnn_hf.training import train
 
 MICRO = [
     *("--backbone", "test_efficientnet", "--backbone_weights", "none", "--image_size", str(MICRO_SIZE)),

