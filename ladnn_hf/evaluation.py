@@ -1,6 +1,7 @@
 """The honest score of a model on a split: every number with its interval and its coverage."""
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -106,7 +107,9 @@ def _with_intervals(score: Callable[..., dict[str, float]], *columns: np.ndarray
             list(score(*(column[rows] for column in columns)).values())
             for rows in tqdm(draws, desc=score.__name__, unit="resample", delay=2, leave=False)
         ]
-    low, high = np.nanpercentile(resampled, [2.5, 97.5], axis=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a number that no resample defines stays NaN
+        low, high = np.nanpercentile(resampled, [2.5, 97.5], axis=0)
     value = score(*columns)
     return {name: [v, float(a), float(b)] for (name, v), a, b in zip(value.items(), low, high, strict=True)}
 

@@ -168,7 +168,11 @@ def _compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
 
 
 def _calibrate(trainer: Trainer, sensitivity: float) -> dict[str, Any]:
-    """Fit temperature and threshold on the validation split, store them, and score them there."""
+    """Fit temperature and threshold on the validation split, store them, and score them there.
+
+    In float32, as the model will be used, whatever it was trained in.
+    """
+    trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # takes autocast off
     config = trainer.model.config
     answers = trainer.predict(trainer.eval_dataset)
     logits, lesion_logits = answers.predictions

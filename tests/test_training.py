@@ -74,6 +74,15 @@ def test_a_run_resumed_in_the_middle_of_an_epoch_ends_as_an_undisturbed_one(phan
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
+def test_a_model_trained_in_bfloat16_is_calibrated_as_it_will_answer(phantom_slices, tmp_path):
+    metrics = train_micro(phantom_slices, tmp_path / "run", "--max_steps", "6", "--bf16")
+    flags = ("--dataset", phantom_slices, "--split", "validation", "--output", tmp_path / "report")
+    assert run_ladnn("evaluate", "--model", tmp_path / "run", *flags).returncode == 0
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    for name, (value, *_) in (report["probabilities"] | report["at_threshold"]).items():
+        assert metrics["validation"][name] == pytest.approx(value, abs=1e-5), name
+
+
 def test_each_epoch_changes_the_slices_anew(phantom_slices, tmp_path, monkeypatch):
     told = []
     monkeypatch.setattr(SliceDataset, "set_epoch", lambda self, epoch: told.append(epoch))
