@@ -11,21 +11,8 @@ import numpy as np
 from PIL import Image
 
 from .labels import LESIONS
-from .phantom_canvas import (
-    AXIS,
-    FIELD,
-    GRID,
-    X,
-    Y,
-    blur,
-    curves,
-    cut,
-    ellipse,
-    grow_tree,
-    mix,
-    noise,
-    scatter,
-)
+from .phantom_canvas import GRID, X, Y, blur, curves, cut, ellipse, grow_tree, mix, noise, scatter
+from .phantom_lesions import draw_lesion
 from .preprocessing_ladnn import apply_window
 
 _AIR, _FAT, _MUSCLE, _BLOOD, _MARROW, _CORTEX = -1000, -100, 50, 42, 250, 700
@@ -56,9 +43,6 @@ _ORGANS = (
     (31, 14, 4.5, 4.5, 0, -980, 0.28, 0.43),  # left lower lobe bronchus
 )
 _HILUM_LEVEL, _CHEST_HEIGHT = 0.47, 220.0  # height of the hila; mm from level 0 to level 1
-
-# Patches of each lesion in a lung, and their radius in mm.
-_PATCHES = dict(GGO=(3, 24), Csld=(2, 19), CrPa=(2, 27), AirBr=(1, 33), InSepThi=(2, 32))
 
 
 class _Oval(NamedTuple):
@@ -118,11 +102,11 @@ def draw_phantom_hu(
     lesions = {name: np.random.default_rng([seed, i]) for i, name in enumerate(LESIONS)}
     for name in ("GGO", "CrPa", "InSepThi"):
         if name in findings:
-            _draw_lesion(tissue, name, lesions[name], lung)
+            draw_lesion(tissue, name, lesions[name], lung)
     _draw_trees(tissue, rng, lung, height)
     for name in ("Csld", "AirBr"):  # these hide the vessels
         if name in findings:
-            _draw_lesion(tissue, name, lesions[name], lung)
+            draw_lesion(tissue, name, lesions[name], lung)
     hu[lung] = tissue[lung]
     hu = blur(hu, 0.58) + rng.uniform(14, 22) * noise(rng, 0.55)
 
@@ -253,60 +237,3 @@ def _draw_trees(tissue: np.ndarray, rng: np.random.Generator, lung: np.ndarray, 
     mix(tissue, _BLOOD, cut(vessels))
     mix(tissue, -300, cut(bronchi, least=1.4, wall=0.8))
     mix(tissue, -960, cut(bronchi, least=1.4))
-
-
-def _draw_lesion(tissue: np.ndarray, name: str, rng: np.random.Generator, lung: np.ndarray) -> None:
-    patch = _patches(rng, lung, *_PATCHES[name])
-    if name in ("GGO", "CrPa"):
-        mix(tissue, rng.uniform(-600, -480) + 45 * noise(rng, 2), patch)
-    if name in ("Csld", "AirBr"):
-        mix(tissue, 20 + 25 * noise(rng, 2), np.sqrt(patch))
-    if name == "CrPa":
-        mix(tissue, -230, patch * _septa(rng, patch, 6.5, 0.6))
-    if name == "InSepThi":
-        mix(tissue, -200, patch * _septa(rng, patch, 13, 0.7))
-    if name == "AirBr":
-        tubes = [_bronchogram(rng, (patch > 0.5) & (side * X > 0)) for side in (-1, 1)]
-        mix(tissue, -900, cut(tubes))
-
-
-def _bronchogram(rng: np.random.Generator, mask: np.ndarray) -> tuple[np.ndarray, ...]:
-    """An airway in the plane of the slice that enters `mask` on its medial side."""
-    nodes = scatter(rng, mask, 18, 0.0) * [1, 1, 0]
-    nodes = nodes[np.argsort(abs(nodes[:, 0]))]
-    return grow_tree(nodes[:1], nodes[1:], 0.8)
-
-
-def _patches(rng: np.random.Generator, lung: np.ndarray, count: int, radius: float) -> np.ndarray:
-    """Soft, irregular patches where COVID likes to sit: along the pleura, towards the back."""
-    taste = lung * np.exp(Y / 25 + abs(X) / 22) * (blur(lung, 9) < 0.75)
-    warp = 0.28 * noise(rng, 6) + 0.14 * noise(rng, 1.5)
-    patch = np.zeros((GRID, GRID), np.float32)
-    for side in (-1, 1):
-        half = side * X > 0
-        chance = np.cumsum(taste * half, dtype=np.float64)
-        scale = np.sqrt((lung & half).sum() / 30000)
-        for _ in range(count):
-            site = int(np.searchsorted(chance, rng.random() * chance[-1]))
-            x, y = AXIS[site % GRID], AXIS[site // GRID]
-            a, b = radius * scale * rng.uniform([0.8, 0.5], [1.2, 0.8])
-            distance = ellipse(x, y, a, b, rng.uniform(0, 180)) + warp
-            patch = np.maximum(patch, np.clip((1.1 - distance) / 0.35, 0, 1))
-    return patch * lung
-
-
-def _septa(rng: np.random.Generator, patch: np.ndarray, cell: float, width: float) -> np.ndarray:
-    """A net of walls, `width` mm thick, around irregular cells about `cell` mm wide."""
-    where = np.nonzero(patch)
-    warp = 0.2 * noise(rng, 0.35 * cell)[where]
-    at = np.stack([AXIS[where[1]] + FIELD / 2, AXIS[where[0]] + FIELD / 2]) / cell + warp
-    base = np.floor(at).astype(int)
-    seeds = rng.random((2, GRID, GRID))
-    near = np.full((2, len(warp)), np.inf)
-    for i, j in np.ndindex(3, 3):
-        column, row = base[0] + i - 1, base[1] + j - 1
-        gap = np.hypot(*(seeds[:, row, column] + [column, row] - at))
-        near = np.stack([np.minimum(near[0], gap), np.clip(gap, *near)])
-    net = np.zeros_like(patch)
-    net[where] = np.exp(-(((near[1] - near[0]) * cell / (2 * width)) ** 2))
-    return net
