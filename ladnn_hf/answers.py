@@ -58,14 +58,14 @@ def _write_csv(answers: Iterable, stream: TextIO) -> None:
 
 
 def _write_table(answers: Iterable, stream: TextIO) -> None:
-    print(f"{'decision':13} {'COVID':>6} {' '.join(f'{name:>8}' for name in LESIONS)}  image", file=stream)
+    print(f"{'decision':13} {'P(COVID)':>8} {' '.join(f'{name:>8}' for name in LESIONS)}  image", file=stream)
     for answer in answers:
         name = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in answer.image)
         if answer.decision == "refused":
             line = f"{'refused':13} {name}: {answer.reason}"
         else:
             lesions = " ".join(f"{p:8.3f}" for p in answer.lesions.values())
-            line = f"{answer.decision:13} {answer.covid_probability:6.3f} {lesions}  {name}"
+            line = f"{answer.decision:13} {answer.covid_probability:8.3f} {lesions}  {name}"
         print(line, file=stream, flush=True)
 
 

@@ -64,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
         "answer slices",
         "Answer slices: PNG, JPEG, WebP, BMP, TIFF; files, and folders with all images below them. "
         "Exit status: 0 all answered, 1 some refused or unreadable, 2 wrong usage.",
-        "example: ladnn predict slice.png folder --format csv --output answers.csv",
+        "Columns: probability of COVID-19, then the scores of ground-glass opacity (GGO), consolidation "
+        "(Csld), crazy paving (CrPa), air bronchogram (AirBr), interlobular septal thickening (InSepThi). "
+        "Example: ladnn predict slice.png folder --format csv --output answers.csv",
     )
     predict.add_argument(
         "paths",
@@ -78,9 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--output", type=Path, metavar="FILE", help="write there, not to standard output")
     predict.add_argument(
-        "--attention", type=Path, metavar="DIR", help="write an overlay a slice: where COVID was seen"
+        "--attention",
+        type=Path,
+        metavar="DIR",
+        help="write a heat map a slice of what raised the score of COVID-19",
     )
-    predict.add_argument("--no-gate", action="store_true", help="answer what the gate would refuse")
+    predict.add_argument(
+        "--no-gate", action="store_true", help="also answer blank pictures, which are refused"
+    )
 
     demo = _command(commands, "demo", _demo, "open the web page", "Open the web page on this machine.")
     _add_model(demo)
@@ -123,8 +130,8 @@ def _parser() -> argparse.ArgumentParser:
         "build",
         _data_build,
         "build COVID-CT",
-        "Build COVID-CT, 425 / 118 / 203 slices, from the folders that its authors publish (zips or plain "
-        "folders) and LA-DNN's lesion labels.",
+        "Build COVID-CT, 425 train, 118 validation and 203 test slices, from the folders that its authors "
+        "publish (zips or plain folders) and LA-DNN's lesion labels.",
         "example: ladnn data build --covid-ct COVID-CT --la-dnn LA-DNN --output covid_ct",
     )
     build.add_argument(

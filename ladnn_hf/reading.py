@@ -94,7 +94,8 @@ def decode(source: str | Path | BinaryIO) -> Image.Image:
         raise UnreadableSlice(_too_large("far more")) from error
     except Image.UnidentifiedImageError as error:
         raise UnreadableSlice(
-            f"expected an image ({', '.join(FORMATS)}), found {_kind(source)}; export the slice as PNG."
+            f"expected an image ({', '.join(FORMATS)}), found {_kind(source)}; export the slice "
+            "as PNG in the lung window."
         ) from error
     except _BROKEN as error:
         raise UnreadableSlice(
@@ -183,8 +184,13 @@ def _too_large(found: str) -> str:
 
 
 def _kind(source: str | Path | BinaryIO) -> str:
-    is_path = not hasattr(source, "read")
-    return "an empty file" if is_path and os.path.getsize(source) == 0 else "something else"
+    if hasattr(source, "read"):
+        return "something else"
+    with open(source, "rb") as stream:
+        head = stream.read(132)
+    if head.endswith(b"DICM"):
+        return "DICOM, which is not read yet"
+    return "something else" if head else "an empty file"
 
 
 def _first_line(error: BaseException) -> str:

@@ -68,7 +68,7 @@ class SliceArguments:
         default="bundled", metadata={"help": "defaults of the flags below and of the trainer's"}
     )
     model: str | None = field(
-        default=None, metadata={"help": "fine-tune this model; its backbone, size and weights are kept"}
+        default=None, metadata={"help": "start from this model, with its backbone and size"}
     )
     backbone: str = field(default="tf_efficientnet_lite0", metadata={"help": "any timm model name"})
     backbone_weights: str = field(
@@ -82,7 +82,9 @@ class SliceArguments:
     )
     mixup: float = field(default=0.0, metadata={"help": "alpha of mixup; 0 for none"})
     adam_l2: bool = field(default=False, metadata={"help": "Adam with L2, not AdamW"})
-    lesion_task: bool = field(default=True, metadata={"help": "learn the lesions beside the diagnosis"})
+    lesion_task: bool = field(
+        default=True, metadata={"help": "whether the lesions are learned beside the diagnosis"}
+    )
     sensitivity: float = field(
         default=SENSITIVITY, metadata={"help": "validation sensitivity of the operating point"}
     )
@@ -92,7 +94,14 @@ def parse_arguments(argv: list[str], prog: str = "ladnn train") -> tuple[SliceAr
     """Our flags and the trainer's, with the recipe's defaults; argparse exits on wrong usage."""
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     peek.add_argument("--recipe", default="bundled")
-    parser = HfArgumentParser((SliceArguments, TrainingArguments), prog=prog, allow_abbrev=False)
+    parser = HfArgumentParser(
+        (SliceArguments, TrainingArguments),
+        prog=prog,
+        allow_abbrev=False,
+        description="Train LA-DNN on a slice data set, calibrate it on the validation split, and write the "
+        "model with metrics.json and curves.png. The first flags are LA-DNN's, the others those of transformers' "
+        "TrainingArguments. Example: ladnn train --dataset covid_ct --output_dir runs/mine --seed 1",
+    )
     parser.set_defaults(**_COMMON, **RECIPES.get(peek.parse_known_args(argv)[0].recipe, {}))
     flags = vars(parser.parse_args(argv))
     evaluates = flags["eval_strategy"] != "no"

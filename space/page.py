@@ -124,7 +124,8 @@ def _answer_html(prediction: Prediction) -> str:
         f"{title}<p>Probability of COVID-19 <strong>{probability:.3f}</strong>; "
         f"the model calls a slice positive from {threshold:.3f}.</p>"
         f"{_bar(probability, prediction.decision, threshold)}"
-        f"<table><caption>Lesions, probability of each if it is COVID-19</caption>{lesions}</table>"
+        "<table><caption>Lesion scores, if it is COVID-19; learned from few labels</caption>"
+        f"{lesions}</table>"
     )
 
 

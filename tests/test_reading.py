@@ -92,6 +92,7 @@ def test_only_the_first_frame_of_a_moving_picture_is_read(phantom, tmp_path):
     [
         ("text.png", b"not an image at all", "something else"),
         ("empty.png", b"", "an empty file"),
+        ("slice.dcm", bytes(128) + b"DICM", "DICOM, which is not read yet"),
         ("gif.png", b"GIF89a\x01\x00\x01\x00\x00\x00\x00;", "something else"),
     ],
 )
