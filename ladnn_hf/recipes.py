@@ -100,7 +100,7 @@ def parse_arguments(argv: list[str], prog: str = "ladnn train") -> tuple[SliceAr
         allow_abbrev=False,
         description="Train LA-DNN on a slice data set, calibrate it on the validation split, and write the "
         "model with metrics.json and curves.png. The first flags are LA-DNN's, the others those of "
-        "transformers' TrainingArguments. Example: ladnn train --dataset covid_ct --output_dir runs/mine --seed 1",
+        "transformers' TrainingArguments. Example: ladnn train --dataset covid_ct --output_dir runs/mine",
     )
     parser.set_defaults(**_COMMON, **RECIPES.get(peek.parse_known_args(argv)[0].recipe, {}))
     flags = vars(parser.parse_args(argv))
