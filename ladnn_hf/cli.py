@@ -180,10 +180,10 @@ def _predict(arguments: argparse.Namespace, _: list[str]) -> int:
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
     with contextlib.ExitStack() as stack:
         try:
-            stream = stack.enter_context(opened(arguments.output))
             if arguments.attention:
                 arguments.attention.mkdir(parents=True, exist_ok=True)
             predictor = Predictor(arguments.model, gate=not arguments.no_gate)
+            stream = stack.enter_context(opened(arguments.output))  # last: a failure replaces nothing
         except (ValueError, OSError) as error:
             print(f"ladnn predict: {' '.join(str(error).split())}", file=sys.stderr)
             return 2

@@ -50,8 +50,8 @@ def evaluate(model: str | None, dataset: str, split: str = "test") -> dict[str, 
     lesions = np.array(
         [[a.lesions[name] if a.lesions else REFUSED_PROBABILITY for name in LESIONS] for a in answers]
     )
-    has_lesions = "lesions" in rows.column_names
-    lesion_labels = np.array(rows["lesions"] if has_lesions else [NO_LESIONS] * len(rows), dtype=float)
+    given = rows["lesions"] if "lesions" in rows.column_names else [None] * len(rows)
+    lesion_labels = np.array([values or NO_LESIONS for values in given], dtype=float)
     weights = (Path(model) if model else BUNDLED) / WEIGHTS
     return {
         "model": predictor.name,

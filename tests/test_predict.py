@@ -110,6 +110,13 @@ def test_a_place_that_cannot_be_written_is_wrong_usage_before_any_work(micro_fol
     assert sorted(mixed.rglob("*")) == before
 
 
+def test_a_call_that_fails_leaves_the_last_output_as_it_was(mixed):
+    (mixed / "answers.json").write_text("of the last call")
+    result = run_ladnn("predict", "good.png", "--model", "nowhere", "--output", "answers.json")
+    assert result.returncode == 2
+    assert (mixed / "answers.json").read_text() == "of the last call"
+
+
 def test_a_name_that_is_not_utf8_is_answered_in_every_format(micro_folder, mixed, phantom):
     name = os.fsdecode(b"not-utf8-\xff.png")
     phantom.save(name)
