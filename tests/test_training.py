@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import MICRO_SIZE, phantom_rows, run_ladnn, run_ladnn_alone
 from safetensors.torch import load_file, save_file
+from transformers import Trainer, TrainingArguments
 
 from ladnn_hf import LaDnnConfig, LaDnnForImageClassification, LaDnnImageProcessor
 from ladnn_hf.augmentation import SliceDataset, strong
@@ -123,6 +124,23 @@ def test_a_user_without_lesion_labels_fine_tunes_a_model(phantom_slices, micro_f
     assert torch.equal(before["classifier.bias"][1:], after["classifier.bias"][1:])
     assert not torch.equal(before["classifier.bias"][0], after["classifier.bias"][0])
     assert metrics["validation"]["lesions"]["GGO"]["labelled"] == 0
+
+
+@pytest.mark.parametrize("names", [["labels"], ["labels", "lesion_labels"]])
+def test_transformers_own_trainer_trains_and_evaluates_with_and_without_lesions(
+    phantom_slices, micro_model, tmp_path, names
+):
+    processor = LaDnnImageProcessor(size={"height": MICRO_SIZE, "width": MICRO_SIZE})
+    rows = SliceDataset(datasets.load_from_disk(phantom_slices)["validation"], processor)
+    items = [{name: row[name] for name in ("pixel_values", *names)} for row in rows]
+    arguments = TrainingArguments(
+        str(tmp_path), label_names=names, max_steps=2, report_to="none", use_cpu=True, disable_tqdm=True
+    )
+    trainer = Trainer(micro_model, arguments, train_dataset=items, eval_dataset=items)
+    trainer.train()
+    assert math.isfinite(trainer.evaluate()["eval_loss"])
+    logits, lesion_logits = trainer.predict(items).predictions
+    assert logits.shape == (8, 2) and lesion_logits.shape == (8, 5), "and no maps"
 
 
 def test_the_published_recipe_is_the_papers():
