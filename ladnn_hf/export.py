@@ -65,6 +65,8 @@ def write_onnx(network: LaDnnForImageClassification, folder: Path) -> None:
         verbose=False,
     )
     exported = program.model_proto
+    for part in (*exported.graph.node, *exported.graph.value_info, *exported.graph.input, exported.graph):
+        del part.metadata_props[:]  # stack traces, with paths of the machine that exported
     onnx.helper.set_model_props(exported, provenance(folder, config.to_dict()))
     onnx.save(exported, folder / ONNX)
 

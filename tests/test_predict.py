@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from ladnn_hf import LESIONS, Predictor
 from ladnn_hf.attention import overlay
+from ladnn_hf.inference import BUNDLED
 
 
 @pytest.fixture
@@ -294,6 +295,13 @@ print(answer.covid_probability, *answer.lesions.values(), *answer.maps.ravel())
     assert [float(number) for number in without_torch.stdout.split()] == pytest.approx(
         [expected.covid_probability, *expected.lesions.values(), *expected.maps.ravel()], abs=1e-4
     )
+
+
+def test_an_export_holds_no_path_of_the_machine_that_made_it(micro_folder, tmp_path):
+    exported = tmp_path / "exported"
+    run_ladnn("export", "--format", "onnx", "--model", micro_folder, "--output", exported)
+    for content in ((exported / "model.onnx").read_bytes(), (BUNDLED / "model.onnx").read_bytes()):
+        assert b"site-packages" not in content and b".py" not in content
 
 
 @pytest.mark.parametrize("change", ["weights", "temperature"])
