@@ -54,7 +54,6 @@ _COMMON = {
     "use_cpu": not torch.accelerator.is_available(),  # bf16 on a CPU must be asked for with it
 }
 
-
 _UNSUPPORTED = ("label_smoothing_factor", "neftune_noise_alpha", "batch_eval_metrics", "push_to_hub")
 """Flags of `TrainingArguments` that would drop the joint loss, or send what is not fit for the Hub."""
 
@@ -112,6 +111,6 @@ def parse_arguments(argv: list[str], prog: str = "ladnn train") -> tuple[SliceAr
     for name in _UNSUPPORTED:
         if flags[name]:
             raise ValueError(
-                f"Expected no --{name}, found {flags[name]}; leave it out: LA-DNN's loss has no use of it."
+                f"Expected no --{name}, found {flags[name]}; leave it out, `ladnn train` does not support it."
             )
     return parser.parse_dict(flags)
