@@ -141,8 +141,14 @@ def _parser() -> argparse.ArgumentParser:
         "--la-dnn", type=Path, metavar="DIR", help="a copy of LA-DNN's repository, for lesions"
     )
     build.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="a folder that is not there yet"
+        "--new-data",
+        choices=("none", "split", "train"),
+        default="none",
+        help="the later images of LA-DNN's New_data: leave them out (default), make them the split new, or "
+        "add them to train",
     )
+    _add_lesions_from(build, "LA-DNN's tables")
+    _add_dataset_output(build)
     return parser
 
 
@@ -164,6 +170,21 @@ def _command(
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="DIR", help="a model folder (default: the bundled checkpoint)")
+
+
+def _add_lesions_from(parser: argparse.ArgumentParser, tables: str) -> None:
+    parser.add_argument(
+        "--lesions-from",
+        choices=("tables", "reports"),
+        default="tables",
+        help=f"take lesion labels from {tables} (default) or read them from the captions",
+    )
+
+
+def _add_dataset_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="a folder that is not there yet"
+    )
 
 
 def _predict(arguments: argparse.Namespace, _: list[str]) -> int:
@@ -270,10 +291,36 @@ def _export(arguments: argparse.Namespace, _: list[str]) -> int:
 
 def _data_build(arguments: argparse.Namespace, _: list[str]) -> int:
     from .covid_ct import build_covid_ct
-    from .slice_dataset import check_output, save_slices
 
-    check_output(arguments.output)
-    slices = build_covid_ct(arguments.covid_ct, arguments.la_dnn)
-    save_slices(slices, arguments.output)
-    print(f"{arguments.output}: " + ", ".join(f"{len(rows)} {name}" for name, rows in slices.items()))
+    if arguments.new_data != "none" and arguments.la_dnn is None:
+        print(
+            "ladnn data build: expected --la-dnn beside --new-data, found none; name LA-DNN's folder, which "
+            "holds New_data.",
+            file=sys.stderr,
+        )
+        return 2
+    with _remarks():
+        slices = build_covid_ct(
+            arguments.covid_ct,
+            arguments.la_dnn,
+            output=arguments.output,
+            new_data=arguments.new_data,
+            lesions_from=arguments.lesions_from,
+        )
+    return _say_splits(arguments.output, slices)
+
+
+def _say_splits(output: Path, slices) -> int:
+    print(f"{output}: " + ", ".join(f"{len(rows)} {name}" for name, rows in slices.items()))
     return 0
+
+
+@contextlib.contextmanager
+def _remarks() -> Iterator[None]:
+    """Print a warning as one line, without the place in the code that a developer would want."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = lambda message, *_, **__: print(f"ladnn: {message}", file=sys.stderr)
+        yield

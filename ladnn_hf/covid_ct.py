@@ -5,21 +5,20 @@ LA-DNN: Liu et al., medRxiv 10.1101/2020.05.11.20097907.
 """
 
 import ast
-import tempfile
 import zipfile
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from datasets import Dataset, DatasetDict
-from datasets.exceptions import DatasetGenerationError
+from datasets import DatasetDict
 
+from .archives import by_file_name, list_images
 from .labels import CLASSES, LESIONS
-from .slice_dataset import FEATURES, NO_LESIONS, slice_row
-from .tables import missing_file, read_records, read_table, read_text
+from .new_data import read_new_data
+from .papers import paper_of
+from .reading import SUFFIXES
+from .slice_dataset import NO_LESIONS, SliceFile, lesions_from_reports, write_slices
+from .tables import check_once, missing_file, read_records, read_table, read_text
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
 """Our names of the splits and the authors'."""
 COUNTS = {
@@ -39,88 +38,74 @@ class _Report:
 
     patient_id: str | None = None
     caption: str | None = None
+    source: str | None = None
     lesions: tuple[float, ...] = NO_LESIONS
 
 
-def build_covid_ct(covid_ct: Path, la_dnn: Path | None = None) -> DatasetDict:
+def build_covid_ct(
+    covid_ct: Path,
+    la_dnn: Path | None = None,
+    *,
+    output: Path,
+    new_data: str = "none",
+    lesions_from: str = "tables",
+) -> DatasetDict:
     """Build COVID-CT in its official splits.
 
     Args:
         covid_ct: COVID-CT's folder, with `Images-processed/` (zips or plain folders), `Data-split/`
             and the two tables of patients.
-        la_dnn: LA-DNN's folder, with `data_split/`. Without it no slice has lesion labels, and
-            patients and captions come from `COVID-CT-MetaInfo.xlsx`.
+        la_dnn: LA-DNN's folder, with `data_split/`, for lesions and corrected captions.
+        output: The folder to write, which is not there yet.
+        new_data: What becomes of the images in LA-DNN's `New_data/`: `none` leaves them out, `split`
+            makes them the split `new`, `train` adds them to `train`.
+        lesions_from: `tables` takes the authors' lesion labels, which are LA-DNN's; `reports` reads
+            the captions instead.
 
     Returns:
-        `train`, `validation` and `test` of 425, 118 and 203 rows with `FEATURES`. A positive with at
-        least one lesion in the authors' tables has five lesion labels; every other slice has NaN.
+        `train`, `validation` and `test` of 425, 118 and 203 rows with `FEATURES`, mapped from `output`.
+        A positive in whose table or report there is at least one lesion has five lesion labels; every
+        other slice has NaN.
 
     Raises:
-        ValueError: A file is missing, an image is unknown, an encoding is wrong or a count is off.
+        ValueError: A file is missing, an image is unknown or broken, an encoding is wrong, a count is
+            off, or `output` is there already.
     """
     covid_ct = Path(covid_ct)
-    images = {name: _images(covid_ct / "Images-processed" / f"CT_{name}") for name in CLASSES}
+    if new_data != "none" and la_dnn is None:
+        raise ValueError("expected LA-DNN's folder, which holds the new data, found none; give la_dnn.")
+    images = {}
+    for name in CLASSES:
+        folder = covid_ct / "Images-processed" / f"CT_{name}"
+        images[name] = by_file_name(list_images(folder), folder)
     reports = {
-        "COVID": _positive_reports(covid_ct, la_dnn, set(images["COVID"])),
+        "COVID": _positive_reports(covid_ct, la_dnn, lesions_from, set(images["COVID"])),
         "NonCOVID": _negative_reports(covid_ct, set(images["NonCOVID"])),
     }
-    listed = {key: _listed(covid_ct, *key, set(images[key[1]])) for key in COUNTS}
-
-    def rows(split: str) -> Iterator[dict]:
-        for name in ("COVID", "NonCOVID"):
-            for file_name in listed[split, name]:
-                report = reports[name].get(file_name, _Report())
-                content = _content(images[name][file_name])
-                yield slice_row(content, file_name=file_name, label=name, **vars(report))
-
-    # The cache of `from_generator` is keyed by its arguments, not by the files: give it none to find.
-    splits = DatasetDict()
-    with tempfile.TemporaryDirectory() as cache:
-        for split in SPLITS:
-            try:
-                splits[split] = Dataset.from_generator(
-                    rows,
-                    features=FEATURES,
-                    gen_kwargs={"split": split},
-                    cache_dir=f"{cache}/{split}",
-                    split=split,
-                    keep_in_memory=True,
-                )
-            except DatasetGenerationError as error:
-                raise error.__cause__ or error from None
-    return splits
+    splits = {}
+    for split in SPLITS:
+        splits[split] = [
+            SliceFile(
+                where=where,
+                read=images[name][file_name],
+                file_name=file_name,
+                label=name,
+                **vars(reports[name].get(file_name, _Report())),
+            )
+            for name in ("COVID", "NonCOVID")
+            for where, file_name in _listed(covid_ct, split, name, set(images[name]))
+        ]
+    if new_data != "none":
+        later = read_new_data(Path(la_dnn) / "New_data", lesions_from)
+        splits.setdefault("new" if new_data == "split" else "train", []).extend(later)
+    return write_slices(splits, Path(output))
 
 
-def _images(folder: Path) -> dict[str, Path | zipfile.Path]:
-    """Image files by name, from a plain folder or the zip beside it."""
-    archive = folder.with_name(f"{folder.name}.zip")
-    if folder.is_dir():
-        found = [path for path in folder.rglob("*") if path.is_file()]
-    elif archive.is_file():
-        try:
-            content = zipfile.ZipFile(archive)
-        except zipfile.BadZipFile as error:
-            raise ValueError(f"{archive}: expected a zip, found a broken one; download it again.") from error
-        found = [zipfile.Path(content, name) for name in content.namelist() if "__MACOSX" not in name]
-    else:
-        raise ValueError(
-            f"{archive}: expected this zip, or a plain folder {folder.name} beside it, found neither; "
-            "download `Images-processed` of UCSD-AI4H/COVID-CT."
-        )
-    return {path.name: path for path in found if path.name.lower().endswith(IMAGE_SUFFIXES)}
+def _listed(covid_ct: Path, split: str, name: str, known: set[str]) -> list[tuple[str, str]]:
+    """File names of one class in one split, each after the list and row that names it.
 
-
-def _content(image: Path | zipfile.Path) -> bytes:
-    try:
-        return image.read_bytes()
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise ValueError(
-            f"{image}: expected an image, found a broken part of the zip; download it again."
-        ) from error
-
-
-def _listed(covid_ct: Path, split: str, name: str, known: set[str]) -> list[str]:
-    """File names of one class in one split, checked against the images and the published count."""
+    They are checked against the images and the published count.
+    """
     path = covid_ct / "Data-split" / name / f"{SPLITS[split]}CT_{name}.txt"
     file_names = [line.strip() for line in read_text(path, "utf-8").splitlines() if line.strip()]
     for row, file_name in enumerate(file_names, start=1):
@@ -135,25 +120,39 @@ def _listed(covid_ct: Path, split: str, name: str, known: set[str]) -> list[str]
             f"{path}: expected {expected} different images, found {found} in {len(file_names)} rows; "
             "download the list again."
         )
-    return file_names
+    return [(f"{path}, row {row}", file_name) for row, file_name in enumerate(file_names, start=1)]
 
 
-def _positive_reports(covid_ct: Path, la_dnn: Path | None, known: set[str]) -> dict[str, _Report]:
-    if la_dnn is None:
-        return _reports_from_workbook(covid_ct / "COVID-CT-MetaInfo.xlsx", known)
-    folder = Path(la_dnn) / "data_split"
-    lesions = _lesions(folder, known)
-    path = folder / "COVID-CT-MetaInfo_new.csv"
-    rows = read_table(path)
-    reports = {}
-    for number, row in enumerate(rows[1:], start=2):
+def _positive_reports(
+    covid_ct: Path, la_dnn: Path | None, lesions_from: str, known: set[str]
+) -> dict[str, _Report]:
+    reports = _reports_from_workbook(covid_ct / "COVID-CT-MetaInfo.xlsx", known)
+    lesions = {}
+    if la_dnn is not None:
+        folder = Path(la_dnn) / "data_split"
+        lesions = _lesions(folder, known)
+        for file_name, caption in _captions(folder / "COVID-CT-MetaInfo_new.csv", known).items():
+            reports[file_name] = replace(reports.get(file_name, _Report()), caption=caption)
+    if lesions_from == "reports":
+        lesions = lesions_from_reports({name: report.caption for name, report in reports.items()})
+    return {
+        file_name: replace(report, lesions=lesions.get(file_name, NO_LESIONS))
+        for file_name, report in reports.items()
+    }
+
+
+def _captions(path: Path, known: set[str]) -> dict[str, str | None]:
+    """LA-DNN's captions: those of the workbook, with some corrected."""
+    captions, rows = {}, {}
+    for number, row in enumerate(read_table(path)[1:], start=2):
         if len(row) != 9:
             raise ValueError(
                 f"{path}, row {number}: expected 9 columns, found {len(row)}; download it again."
             )
         file_name = _known_name(row[0], known, path, number)
-        reports[file_name] = _Report(row[1], _caption(row[8]), lesions.get(file_name, NO_LESIONS))
-    return reports
+        check_once(rows, file_name, path, number)
+        captions[file_name] = _caption(row[8])
+    return captions
 
 
 def _lesions(folder: Path, known: set[str]) -> dict[str, tuple[float, ...]]:
@@ -164,8 +163,9 @@ def _lesions(folder: Path, known: set[str]) -> dict[str, tuple[float, ...]]:
     """
     lesions = {}
     for name in SPLITS.values():
-        path = folder / f"{name}_meta.csv"
+        path, rows = folder / f"{name}_meta.csv", {}
         for number, row in read_records(path, {"imgname", *LESIONS}):
+            check_once(rows, row["imgname"], path, number)
             values = tuple(float(bool(row[lesion])) for lesion in LESIONS)
             if any(values):
                 lesions[_known_name(row["imgname"], known, path, number)] = values
@@ -173,7 +173,7 @@ def _lesions(folder: Path, known: set[str]) -> dict[str, tuple[float, ...]]:
 
 
 def _reports_from_workbook(path: Path, known: set[str]) -> dict[str, _Report]:
-    import openpyxl  # only for those who have COVID-CT without LA-DNN's tables
+    import openpyxl  # only for those who build COVID-CT
 
     if not path.is_file():
         raise missing_file(path)
@@ -183,32 +183,37 @@ def _reports_from_workbook(path: Path, known: set[str]) -> dict[str, _Report]:
         header = next(rows)[1]
     except (zipfile.BadZipFile, KeyError, StopIteration) as error:
         raise ValueError(f"{path}: expected an Excel workbook, found none; download it again.") from error
-    missing = {"File name", "Patient ID", "Captions"} - set(header)
+    missing = {"File name", "Patient ID", "DOI", "Captions"} - set(header)
     if missing:
         raise ValueError(f"{path}: expected the column {missing.pop()!r}, found none; download it again.")
-    name_at, patient_at, caption_at = (
-        header.index(title) for title in ("File name", "Patient ID", "Captions")
-    )
-    return {
-        _known_name(row[name_at], known, path, number): _Report(
-            row[patient_at], _caption(row[caption_at] or "")
-        )
-        for number, row in rows
-        if row[name_at]
-    }
+    reports, numbers = {}, {}
+    for number, cells in rows:
+        row = dict(zip(header, cells, strict=False))
+        if row["File name"]:
+            file_name = _known_name(row["File name"], known, path, number)
+            check_once(numbers, file_name, path, number)
+            reports[file_name] = _Report(
+                patient_id=row["Patient ID"],
+                caption=_caption(row["Captions"] or ""),
+                source=paper_of(file_name) or "".join((row["DOI"] or "").split()) or None,
+            )
+    return reports
 
 
 def _negative_reports(covid_ct: Path, known: set[str]) -> dict[str, _Report]:
+    """Patients alone: the papers that printed the negatives are not told."""
     path = covid_ct / "NonCOVID-CT-MetaInfo.csv"
-    return {
-        _known_name(row["image name"], known, path, number): _Report(row["patient id"])
-        for number, row in read_records(path, {"image name", "patient id"})
-    }
+    reports, rows = {}, {}
+    for number, row in read_records(path, {"image name", "patient id"}):
+        file_name = _known_name(row["image name"], known, path, number)
+        check_once(rows, file_name, path, number)
+        reports[file_name] = _Report(row["patient id"])
+    return reports
 
 
 def _known_name(name: str, known: set[str], path: Path, row: int) -> str:
     """The file that a table means: some rows leave the suffix out."""
-    for candidate in (name, *(f"{name}{suffix}" for suffix in IMAGE_SUFFIXES)):
+    for candidate in (name, *(f"{name}{suffix}" for suffix in SUFFIXES)):
         if candidate in known:
             return candidate
     raise ValueError(

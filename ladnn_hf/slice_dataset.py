@@ -1,13 +1,19 @@
 """Data sets of labelled CT slices: their features, one row from a file's bytes, saving and loading."""
 
+import hashlib
 import io
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Value, load_from_disk
+from datasets.arrow_writer import ArrowWriter
+from datasets.table import InMemoryTable
+from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from tqdm import tqdm
 
 from .labels import CLASSES, LESIONS
 from .reading import UnreadableSlice, decode
@@ -20,6 +26,7 @@ FEATURES = Features(
         "file_name": Value("string"),
         "patient_id": Value("string"),
         "caption": Value("string"),
+        "source": Value("string"),
         "format": Value("string"),
         "mode": Value("string"),
         "width": Value("int32"),
@@ -27,10 +34,45 @@ FEATURES = Features(
     }
 )
 """Features of every slice data set: `lesions` holds 0, 1 or NaN (no label) in the order of `LESIONS`;
+`source` is the paper (DOI) or collection that printed or published the slice, null where unknown;
 `format` and `mode` are Pillow's words for the file as found; `width` and `height` are in pixels."""
 
 NO_LESIONS = (float("nan"),) * len(LESIONS)
 """Lesion labels of a slice that has none."""
+
+_BATCH_BYTES = 32_000_000
+"""Bytes of images that are held before they are written."""
+
+
+@dataclass(frozen=True)
+class SliceFile:
+    """A slice that is still in its file, and what is known of it.
+
+    `where` is the table and row, or the folder, that names the file: errors begin with it. The other
+    facts are those of `FEATURES`.
+    """
+
+    where: str
+    read: Callable[[], bytes]
+    file_name: str
+    label: str
+    lesions: tuple[float, ...] = NO_LESIONS
+    patient_id: str | None = None
+    caption: str | None = None
+    source: str | None = None
+
+    def row(self) -> dict:
+        """Read the file: its row of `FEATURES`.
+
+        Raises:
+            ValueError: The file cannot be read or does not decode.
+        """
+        facts = {name: value for name, value in vars(self).items() if name not in ("where", "read")}
+        content = self.read()
+        try:
+            return slice_row(content, **facts)
+        except ValueError as error:
+            raise ValueError(f"{self.where}: {error}") from error
 
 
 def slice_row(
@@ -41,6 +83,7 @@ def slice_row(
     lesions: tuple[float, ...] = NO_LESIONS,
     patient_id: str | None = None,
     caption: str | None = None,
+    source: str | None = None,
 ) -> dict:
     """One row of `FEATURES` from an image file's bytes, which are kept as they are.
 
@@ -58,6 +101,7 @@ def slice_row(
         "file_name": file_name,
         "patient_id": patient_id,
         "caption": caption,
+        "source": source,
         "format": picture.format,
         "mode": picture.mode,
         "width": picture.width,
@@ -65,14 +109,74 @@ def slice_row(
     }
 
 
-def save_slices(slices: DatasetDict, output: Path) -> None:
-    """Write a data set to a folder that appears whole or not at all.
+def lesions_from_reports(captions: Mapping[str, str | None]) -> dict[str, tuple[float, ...]]:
+    """The lesion labels of the slices, by name, whose report names at least one lesion."""
+    from .reports import read_figures  # spaCy takes seconds to import
+
+    return {name: lesions for name, lesions in read_figures(captions).items() if any(lesions)}
+
+
+def write_slices(splits: Mapping[str, Sequence[SliceFile]], output: Path) -> DatasetDict:
+    """Read slices one at a time into a data set, a folder that appears whole or not at all.
+
+    Memory holds a few slices, however many there are. A bar shows on a terminal after two seconds.
+
+    Returns:
+        The data set, mapped from its folder.
 
     Raises:
-        ValueError: The folder is there already.
+        ValueError: The folder is there already, or a file cannot be read or does not decode.
     """
-    with new_folder(output) as unfinished:
-        slices.save_to_disk(unfinished)
+    with (
+        new_folder(output) as unfinished,
+        tqdm(total=sum(map(len, splits.values())), unit="slice", delay=2, disable=None) as bar,
+    ):
+        rows = {split: unfinished / f"{split}.arrow" for split in splits}
+        for split, path in rows.items():
+            _write_rows(splits[split], path, bar)
+        # `save_to_disk` copies through a memory map, whose pages fill the memory: let it save data
+        # sets without rows, for the files around them, and put the rows in their place.
+        with _no_bars():
+            empty = DatasetDict({split: _empty(path) for split, path in rows.items()})
+            empty.save_to_disk(unfinished, num_shards=dict.fromkeys(rows, 1))
+        for split, path in rows.items():
+            (placeholder,) = (unfinished / split).glob("*.arrow")
+            path.replace(placeholder)
+    return load_slices(output)
+
+
+def _write_rows(files: Sequence[SliceFile], path: Path, bar: tqdm) -> None:
+    held = 0
+    with ArrowWriter(features=FEATURES, path=str(path)) as writer:
+        for file in files:
+            row = file.row()
+            writer.write(FEATURES.encode_example(row))
+            held += len(row["image"]["bytes"])
+            if held > _BATCH_BYTES:
+                writer.write_examples_on_file()
+                held = 0
+            bar.update()
+        writer.finalize()
+
+
+def _empty(rows: Path) -> Dataset:
+    """A data set without rows that goes by the fingerprint of those in an Arrow file."""
+    with rows.open("rb") as stream:
+        fingerprint = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+    table = InMemoryTable(FEATURES.arrow_schema.empty_table())
+    return Dataset(table, split=rows.stem, fingerprint=fingerprint)
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Keep the bars of datasets back: saving data sets without rows is over in a blink."""
+    shown = not are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            enable_progress_bars()
 
 
 @contextmanager
@@ -140,3 +244,10 @@ def _check_columns(rows: Dataset, where: str) -> None:
             f"{where}: expected {len(LESIONS)} lesion labels a slice ({', '.join(LESIONS)}), found "
             f"{len(lesions)}; give all five, NaN for no label."
         )
+
+
+def file_names(rows: Dataset) -> list[str]:
+    """What to call each row: its `file_name`, or its number in a data set that keeps none."""
+    if "file_name" not in rows.column_names:
+        return [f"row {number}" for number in range(len(rows))]
+    return [name or f"row {number}" for number, name in enumerate(rows["file_name"])]
