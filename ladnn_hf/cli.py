@@ -149,6 +149,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_lesions_from(build, "LA-DNN's tables")
     _add_dataset_output(build)
+
+    from_folder = _command(
+        data_commands,
+        "from-folder",
+        _data_from_folder,
+        "make a data set of your own slices",
+        "Make a slice data set of a folder of your own. It holds the class folders COVID and NonCOVID, or a "
+        "metadata.csv with the columns file_name and label (COVID or NonCOVID, 1 or 0) and, as known, "
+        "patient_id, GGO, Csld, CrPa, AirBr, InSepThi (1 or 0; all five empty for no label), caption and "
+        "source. Or it holds train, validation and test, each such a folder, which are kept as they are.",
+        "example: ladnn data from-folder my_slices --split 0.7,0.15,0.15 --output my_dataset",
+    )
+    from_folder.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of slices")
+    from_folder.add_argument(
+        "--split",
+        type=_fractions,
+        metavar="TRAIN,VALIDATION,TEST",
+        help="parts to split into, such as 0.7,0.15,0.15, with no patient in two of them; a slice without "
+        "patient_id counts as a patient of its own (default: all slices go to train)",
+    )
+    from_folder.add_argument("--seed", type=int, default=42, help="decides who goes where (default: 42)")
+    _add_lesions_from(from_folder, "the columns of metadata.csv")
+    _add_dataset_output(from_folder)
     return parser
 
 
@@ -185,6 +208,19 @@ def _add_dataset_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="a folder that is not there yet"
     )
+
+
+def _fractions(text: str) -> tuple[float, ...]:
+    try:
+        fractions = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        fractions = ()
+    if len(fractions) != 3 or min(fractions) < 0 or not fractions[0] or abs(sum(fractions) - 1) > 1e-6:
+        raise argparse.ArgumentTypeError(
+            "expected three parts that sum to 1, the first above 0, such as 0.7,0.15,0.15, found "
+            f"{text!r}; correct them."
+        )
+    return fractions
 
 
 def _predict(arguments: argparse.Namespace, _: list[str]) -> int:
@@ -305,6 +341,20 @@ def _data_build(arguments: argparse.Namespace, _: list[str]) -> int:
             arguments.la_dnn,
             output=arguments.output,
             new_data=arguments.new_data,
+            lesions_from=arguments.lesions_from,
+        )
+    return _say_splits(arguments.output, slices)
+
+
+def _data_from_folder(arguments: argparse.Namespace, _: list[str]) -> int:
+    from .from_folder import build_from_folder
+
+    with _remarks():
+        slices = build_from_folder(
+            arguments.folder,
+            output=arguments.output,
+            fractions=arguments.split,
+            seed=arguments.seed,
             lesions_from=arguments.lesions_from,
         )
     return _say_splits(arguments.output, slices)
