@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset, DatasetDict
+from hub_server import Hub
 
 from ladnn_hf import LaDnnConfig, LaDnnForImageClassification, LaDnnImageProcessor, draw_phantom
 from ladnn_hf.cli import main
@@ -109,6 +110,13 @@ def phantom_slices(tmp_path_factory):
         validation=Dataset.from_list(list(phantom_rows(8, 200)), features=FEATURES),
     ).save_to_disk(folder)
     return folder
+
+
+@pytest.fixture
+def hub():
+    """An empty Hub; processes started with `hub.environment(folder)` take it for the real one."""
+    with Hub() as hub:
+        yield hub
 
 
 @pytest.fixture(scope="session")
