@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import zipfile
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.real_data
 @pytest.fixture
 def source(real_data, tmp_path):
     """A copy of both folders in which every file is a link, to be replaced one at a time."""
-    for name in ("COVID-CT", "LA-DNN/data_split"):
+    for name in ("COVID-CT", "LA-DNN"):
         shutil.copytree(real_data / name, tmp_path / name, copy_function=os.symlink)
     return tmp_path
 
@@ -57,6 +58,140 @@ def test_each_row_says_what_its_file_is(covid_ct):
     assert set(rows["format"]) == {"PNG", "JPEG"} and set(rows["mode"]) == {"RGBA", "RGB", "L"}
     captions = [caption for caption in rows["caption"] if caption]
     assert captions and not any(caption.startswith("[") for caption in captions)
+
+
+def test_every_positive_says_which_paper_printed_it(covid_ct):
+    for rows in datasets.load_from_disk(covid_ct).values():
+        sources = {label: set() for label in (0, 1)}
+        for label, source in zip(rows["label"], rows["source"], strict=True):
+            sources[label].add(source)
+        assert sources[0] == {None}, "the negatives' papers are not told"
+        assert None not in sources[1] and all(re.fullmatch(r"10\.\d{4}/\S+", doi) for doi in sources[1])
+    assert {"10.1101/2020.02.25.20021568", "10.1016/S0140-6736(20)30360-3"} <= sources[1] | set(
+        datasets.load_from_disk(covid_ct)["train"]["source"]
+    )
+
+
+def test_lesions_are_read_from_the_captions_on_request(source, covid_ct):
+    result = build(source, "--lesions-from", "reports")
+    assert result.returncode == 0, result.stderr
+    read, tables = (datasets.load_from_disk(path)["train"] for path in (source / "built", covid_ct))
+    read, tables, labels = np.array(read["lesions"]), np.array(tables["lesions"]), np.array(tables["label"])
+    missing = np.isnan(read).any(axis=1)
+    assert np.isnan(read[missing]).all() and missing[labels == 0].all()
+    assert (read[~missing].sum(axis=1) >= 1).all(), "a report that names no lesion labels none"
+    both = ~missing & ~np.isnan(tables).any(axis=1)
+    assert both.sum() > 80 and (read[both] == tables[both]).mean() > 0.9
+
+
+def test_later_images_go_into_a_split_of_their_own_or_into_train_as_asked(source, covid_ct):
+    result = build(source, "--new-data", "split")
+    assert result.returncode == 0, result.stderr
+    assert "306 of the 315 images in its tables are in no zip or folder there" in result.stderr
+    assert result.stderr.count("\n") == 1
+    splits = datasets.load_from_disk(source / "built")
+    assert {name: len(rows) for name, rows in splits.items()} == {
+        "train": 425,
+        "validation": 118,
+        "test": 203,
+        "new": 76,
+    }
+    rows = splits["new"]
+    assert rows.features == FEATURES and sum(rows["label"]) == 35
+    facts = {name: row for name, *row in zip(*(rows[key] for key in KEYS), strict=True)}
+    assert facts["10.1148.radiol.2020200642-1.png"] == [1, None, "10.1148/radiol.2020200642"]
+    assert facts["Lungsquamouscellcarcinoma_CPTAC-LSCC_00497_24.png"] == [0, "CPTAC-LSCC 00497", None]
+    assert facts["Non-smallcelllungcancer_RIDER-Lung-CT_01188.png"] == [0, None, None]
+    shutil.rmtree(source / "built")
+    assert build(source, "--new-data", "train").returncode == 0
+    together = datasets.load_from_disk(source / "built")
+    old = datasets.load_from_disk(covid_ct)["train"]["file_name"]
+    assert together["train"]["file_name"] == [*old, *rows["file_name"]] and "new" not in together
+
+
+KEYS = ("file_name", "label", "patient_id", "source")
+
+
+def test_later_images_in_plain_folders_take_class_and_lesions_from_the_table(source):
+    folder = source / "LA-DNN" / "New_data" / "4.28"
+    folder.mkdir()
+    with zipfile.ZipFile(source / "LA-DNN/New_data/6.2/6.2_covidct.zip") as archive:
+        content = archive.read("6.2_covidct/10.1148.radiol.2020200642-1.png")
+    for name in ("10.1148ryct.2020200196-p23-1.png", "kjr-21-e24-g001-l-b.jpg"):
+        (folder / name).write_bytes(content)
+    with zipfile.ZipFile(source / "LA-DNN/New_data/6.10/6.10_nocovidct.zip") as archive:
+        archive.extractall(source / "LA-DNN/New_data/6.10")
+    assert build(source, "--new-data", "split").returncode == 0
+    rows = datasets.load_from_disk(source / "built")["new"]
+    assert len(rows) == 78
+    row = rows[rows["file_name"].index("10.1148ryct.2020200196-p23-1.png")]
+    assert row["lesions"] == [1, 1, 0, 0, 0] and row["label"] == 1
+    assert row["source"] == "10.1148/ryct.2020200196"
+    row = rows[rows["file_name"].index("kjr-21-e24-g001-l-b.jpg")]
+    assert row["source"] == "10.3348/kjr.2020.0132", "a paper that COVID-CT has images of as well"
+
+
+def test_new_data_without_la_dnn_is_wrong_usage(source):
+    flags = ("--covid-ct", source / "COVID-CT", "--output", source / "built", "--new-data", "split")
+    result = run_ladnn("data", "build", *flags)
+    assert result.returncode == 2
+    assert "expected --la-dnn beside --new-data, found none; name LA-DNN's folder" in result.stderr
+
+
+NEW_POSITIVES = "New_COVIDCT_meta(update to 5.18).csv"
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "sentence"),
+    [
+        (NEW_POSITIVES, None, "expected one such table, found none"),
+        (
+            NEW_POSITIVES,
+            lambda b: b.replace(b".png,CVD19,", b".png,influenza,", 1),
+            "row 2: expected 'CVD19' in",
+        ),
+        (
+            NEW_POSITIVES,
+            lambda b: b.replace(b"(CrPa)", b"(Crazy)", 1),
+            "expected a column of CrPa, found none",
+        ),
+        (
+            NEW_POSITIVES,
+            lambda b: b.replace(b"p23-2.png", b"p23-1.png", 1),
+            "row 3: expected one row for each",
+        ),
+        ("6.2/6.2_covidct.zip", lambda b: b[:4000], "expected a zip, found a broken one"),
+    ],
+)
+def test_a_fault_in_the_later_images_names_the_file_and_the_remedy(source, path, change, sentence):
+    broken = source / "LA-DNN" / "New_data" / path
+    content = broken.read_bytes()
+    broken.unlink()
+    if change is not None:
+        assert change(content) != content
+        broken.write_bytes(change(content))
+    refused(source, sentence)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "sentence"),
+    [
+        ("6.10/6.10_nocovidct.zip", "6.10_ct.zip", "found 0; correct the name"),
+        ("5.16/5.16_nocovidct.zip", "5.16_covidct.zip", "found 2; correct the name"),
+    ],
+)
+def test_the_class_of_later_images_is_told_by_a_name_and_only_in_one_way(source, path, name, sentence):
+    archive = source / "LA-DNN" / "New_data" / path
+    archive.rename(archive.with_name(name))
+    refused(source, sentence)
+
+
+def refused(source, sentence):
+    result = build(source, "--new-data", "split")
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert sentence in last and "Traceback" not in result.stderr
+    assert not (source / "built").exists() and not list(source.glob(".built*"))
 
 
 def test_plain_folders_serve_as_well_as_zips(source, covid_ct):
@@ -106,6 +241,11 @@ TEST_LIST = "COVID-CT/Data-split/COVID/testCT_COVID.txt"
         ("LA-DNN/data_split/train_meta.csv", lambda b: b.replace(b"AirBr", b"Aibr", 1), "found no ['AirBr']"),
         (
             "COVID-CT/NonCOVID-CT-MetaInfo.csv",
+            lambda b: b.replace(b"1%1.jpg", b"1%0.jpg", 1),
+            "row 4: expected one row for each file, found '1%0.jpg' in row 3 too",
+        ),
+        (
+            "COVID-CT/NonCOVID-CT-MetaInfo.csv",
             lambda b: b.replace(b"1%0.jpg", b"1_0.jpg", 1),
             "row 3: expected the name of an image in Images-processed, found '1_0.jpg'",
         ),
@@ -145,6 +285,7 @@ def test_an_image_that_does_not_decode_is_named(source):
     assert result.returncode == 1
     last = result.stderr.strip().splitlines()[-1]
     assert victim.rsplit("/", 1)[1] in last and "expected a whole image file" in last
+    assert re.search(r"CT_COVID\.txt, row \d+: ", last)
 
 
 def test_a_broken_part_of_a_zip_is_named(source):
