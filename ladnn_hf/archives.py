@@ -140,7 +140,7 @@ def _check_size(where: Path | str, size: int) -> None:
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     try:
         return archive.read(member)
-    except _BROKEN as error:
+    except (*_BROKEN, ValueError) as error:
         found, remedy = "a broken part of the zip", "download it again"
         raise _unreadable(archive, member, found, remedy) from error
     except RuntimeError as error:  # a password or a method of packing that Python lacks
