@@ -22,6 +22,7 @@ _EXPORTS = _CORE | {
     "Prediction": "inference",
     "Predictor": "inference",
     "build_covid_ct": "covid_ct",
+    "build_from_folder": "from_folder",
     "draw_phantom": "phantoms",
 }
 

@@ -172,6 +172,17 @@ def _parser() -> argparse.ArgumentParser:
     from_folder.add_argument("--seed", type=int, default=42, help="decides who goes where (default: 42)")
     _add_lesions_from(from_folder, "the columns of metadata.csv")
     _add_dataset_output(from_folder)
+
+    labels = _command(
+        data_commands,
+        "labels",
+        _data_labels,
+        "compare lesion labels with the captions",
+        "Read the lesions off the captions of a data set by rules, compare with its lesion labels, and print "
+        "F1 by split and lesion, then every disagreement with its caption.",
+        "example: ladnn data labels covid_ct",
+    )
+    labels.add_argument("dataset", metavar="DATASET", help="folder that `ladnn data build` wrote")
     return parser
 
 
@@ -374,3 +385,11 @@ def _remarks() -> Iterator[None]:
         warnings.simplefilter("default", UserWarning)
         warnings.showwarning = lambda message, *_, **__: print(f"ladnn: {message}", file=sys.stderr)
         yield
+
+
+def _data_labels(arguments: argparse.Namespace, _: list[str]) -> int:
+    from .label_agreement import compare_labels, to_markdown
+    from .slice_dataset import load_slices
+
+    print(to_markdown(compare_labels(load_slices(arguments.dataset))), end="")
+    return 0
