@@ -1,24 +1,19 @@
 """The honest score of a model on a split: every number with its interval and its coverage."""
 
 import hashlib
-import warnings
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn import config_context
 from tqdm import tqdm
 
 from .engines import WEIGHTS
 from .inference import BUNDLED, Predictor
 from .labels import LESIONS
-from .metrics import decision_metrics, lesion_metrics, probability_metrics, to_json
+from .metrics import RESAMPLES, decision_metrics, lesion_metrics, probability_metrics, to_json, with_intervals
 from .slice_dataset import NO_LESIONS, load_slices
 
-RESAMPLES = 2000
-"""Bootstrap resamples behind each 95% interval."""
 REFUSED_PROBABILITY = 0.5
 """What a true slice counts as when it was refused."""
 
@@ -61,9 +56,9 @@ def evaluate(model: str | None, dataset: str, split: str = "test") -> dict[str, 
         "slices": len(rows),
         "refused": sum(a.decision == "refused" for a in answers),
         "threshold": predictor.threshold,
-        "probabilities": _with_intervals(probability_metrics, labels, covid),
-        "at_threshold": _with_intervals(decision_metrics, labels, covid >= predictor.threshold),
-        "at_0.5": _with_intervals(decision_metrics, labels, covid >= 0.5),
+        "probabilities": with_intervals(probability_metrics, labels, covid),
+        "at_threshold": with_intervals(decision_metrics, labels, covid >= predictor.threshold),
+        "at_0.5": with_intervals(decision_metrics, labels, covid >= 0.5),
         "lesions": _lesions_with_intervals(lesion_labels, lesions),
         "versions": {name: version(name) for name in ("ladnn_hf", "onnxruntime", "pillow", "numpy")},
     }
@@ -99,21 +94,6 @@ def to_markdown(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _with_intervals(score: Callable[..., dict[str, float]], *columns: np.ndarray) -> dict[str, list[float]]:
-    """A score's numbers, each as `[value, low, high]`, from resamples of the slices."""
-    draws = np.random.default_rng(0).integers(len(columns[0]), size=(RESAMPLES, len(columns[0])))
-    with config_context(assume_finite=True, skip_parameter_validation=True):
-        resampled = [
-            list(score(*(column[rows] for column in columns)).values())
-            for rows in tqdm(draws, desc=score.__name__, unit="resample", delay=2, leave=False)
-        ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a number that no resample defines stays NaN
-        low, high = np.nanpercentile(resampled, [2.5, 97.5], axis=0)
-    value = score(*columns)
-    return {name: [v, float(a), float(b)] for (name, v), a, b in zip(value.items(), low, high, strict=True)}
-
-
 def _lesions_with_intervals(lesion_labels: np.ndarray, lesions: np.ndarray) -> dict[str, dict[str, Any]]:
     answers = lesion_metrics(lesion_labels, lesions)
     for column, numbers in enumerate(answers.values()):
@@ -122,7 +102,7 @@ def _lesions_with_intervals(lesion_labels: np.ndarray, lesions: np.ndarray) -> d
         numbers["auc"] = (
             [np.nan] * 3
             if np.isnan(numbers["auc"])
-            else _with_intervals(probability_metrics, present, scores)["auc"]
+            else with_intervals(probability_metrics, present, scores)["auc"]
         )
     return answers
 

@@ -1,12 +1,19 @@
 """Numbers that say how good answers are, from scikit-learn."""
 
 import json
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from sklearn import config_context
 from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
+from tqdm import tqdm
 
 from .labels import LESIONS
+
+RESAMPLES = 2000
+"""Bootstrap resamples behind each 95% interval."""
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -64,6 +71,21 @@ def lesion_metrics(lesion_labels: np.ndarray, probabilities: np.ndarray) -> dict
             "labelled": int(labelled.sum()),
         }
     return answers
+
+
+def with_intervals(score: Callable[..., dict[str, float]], *columns: np.ndarray) -> dict[str, list[float]]:
+    """A score's numbers, each as `[value, low, high]`: a 95% interval from resamples of the slices."""
+    draws = np.random.default_rng(0).integers(len(columns[0]), size=(RESAMPLES, len(columns[0])))
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        resampled = [
+            list(score(*(column[rows] for column in columns)).values())
+            for rows in tqdm(draws, desc=score.__name__, unit="resample", delay=2, leave=False, disable=None)
+        ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a number that no resample defines stays NaN
+        low, high = np.nanpercentile(resampled, [2.5, 97.5], axis=0)
+    value = score(*columns)
+    return {name: [v, float(a), float(b)] for (name, v), a, b in zip(value.items(), low, high, strict=True)}
 
 
 def to_json(numbers: Any) -> str:

@@ -11,7 +11,8 @@ lighter but miss copies that are cropped by a tenth: `benchmarks/near_duplicates
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -56,64 +57,73 @@ class SimilarPair(NamedTuple):
 
 
 class FeatureStore:
-    """The local features of many slices, on disk, numbered in the order in which they came.
+    """The local features of many slices and small copies of them, numbered in the order in which they came.
 
-    A context manager: what it keeps is deleted at the end. About 13 kB of disk a slice.
+    A context manager: it keeps them in temporary files, some 50 kB a slice, which are gone at the end.
+
+    Args:
+        folder: Where to make the files, or None for the system's place.
     """
 
-    def __init__(self) -> None:
-        self._count = 0
-        self._file = tempfile.TemporaryFile()
+    def __init__(self, folder: Path | None = None) -> None:
+        self._features = tempfile.TemporaryFile(dir=folder)
+        self._pictures = tempfile.TemporaryFile(dir=folder)
+        self._ends = [0]
+        self._total = 0
         self._sift = cv2.SIFT_create(nfeatures=_STORED, contrastThreshold=0.02)
 
     def __enter__(self) -> "FeatureStore":
         return self
 
     def __exit__(self, *_) -> None:
-        self._file.close()
+        self._features.close()
+        self._pictures.close()
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._ends) - 1
 
     def add(self, grey: np.ndarray) -> None:
-        """Keep the features of the next slice.
+        """Keep the next slice.
 
         Args:
             grey: A slice as (height, width) greys of 8 bits.
         """
-        points, descriptors = self._sift.detectAndCompute(_shrink(grey), None)
+        small = _shrink(grey)
+        points, descriptors = self._sift.detectAndCompute(small, None)
         strongest = sorted(range(len(points)), key=lambda at: -points[at].response)[:_STORED]
         record = np.zeros((), _RECORD)
         record["count"] = len(strongest)
         for row, at in enumerate(strongest):
             record["points"][row] = points[at].pt
             record["descriptors"][row] = descriptors[at]
-        self._file.write(record.tobytes())
-        self._count += 1
+        self._features.write(record.tobytes())
+        encoded = cv2.imencode(".png", small, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+        self._pictures.write(encoded)
+        self._ends.append(self._ends[-1] + len(encoded))
+        self._total += min(len(strongest), _INDEXED)
 
-    def pairs(self, read: Callable[[int], np.ndarray]) -> Iterator[SimilarPair]:
-        """All pairs of at least `SAME_SCAN`, each once.
-
-        Args:
-            read: Gives the greys of a slice by its number.
-        """
-        self._file.flush()
+    def pairs(self) -> Iterator[SimilarPair]:
+        """All pairs of at least `SAME_SCAN`, each once."""
         for first, second in self._candidates():
             aligned = _align(self._records(first, 1)[0], self._records(second, 1)[0])
-            if aligned is None:
-                continue
-            similarity = _similarity(_shrink(read(first)), _shrink(read(second)), aligned)
-            if similarity >= SAME_SCAN:
-                yield SimilarPair(first, second, similarity)
+            if aligned is not None:
+                similarity = _similarity(self._picture(first), self._picture(second), aligned)
+                if similarity >= SAME_SCAN:
+                    yield SimilarPair(first, second, similarity)
 
     def _records(self, start: int, count: int) -> np.ndarray:
-        self._file.seek(start * _RECORD.itemsize)
-        return np.frombuffer(self._file.read(count * _RECORD.itemsize), _RECORD)
+        self._features.seek(start * _RECORD.itemsize)
+        return np.frombuffer(self._features.read(count * _RECORD.itemsize), _RECORD)
+
+    def _picture(self, number: int) -> np.ndarray:
+        start, end = self._ends[number : number + 2]
+        self._pictures.seek(start)
+        return cv2.imdecode(np.frombuffer(self._pictures.read(end - start), np.uint8), cv2.IMREAD_GRAYSCALE)
 
     def _chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Features to look up, chunk by chunk, each with the slice that it belongs to."""
-        for start in range(0, self._count, _CHUNK):
-            records = self._records(start, min(_CHUNK, self._count - start))
+        for start in range(0, len(self), _CHUNK):
+            records = self._records(start, min(_CHUNK, len(self) - start))
             counts = np.minimum(records["count"], _INDEXED)
             owners = np.repeat(np.arange(start, start + len(records)), counts)
             kept = np.arange(_INDEXED) < counts[:, None]
@@ -123,9 +133,7 @@ class FeatureStore:
         """Pairs that share features, the lower number first, each once."""
         index, owner = self._index()
         seen = set()
-        chunks = tqdm(
-            self._chunks(), total=-(-self._count // _CHUNK), desc="comparing", delay=2, disable=None
-        )
+        chunks = tqdm(self._chunks(), total=-(-len(self) // _CHUNK), desc="comparing", delay=2, disable=None)
         for features, owners in chunks:
             if not len(features):
                 continue
@@ -143,28 +151,23 @@ class FeatureStore:
 
     def _index(self) -> tuple[faiss.Index, np.ndarray]:
         """An index of all features, and the slice that each belongs to."""
-        step = max(1, self._count // _TRAINING)
-        sample = _root(
-            np.concatenate(
-                [np.zeros((0, 128), "u1")]
-                + [
-                    record["descriptors"][: min(record["count"], _INDEXED)]
-                    for record in map(lambda at: self._records(at, 1)[0], range(0, self._count, step))
-                ]
-            )
-        )
-        total = self._count * _INDEXED
-        if total < _EXACT:
+        if self._total < _EXACT:
             index = faiss.IndexFlatL2(128)
         else:
-            index = faiss.index_factory(128, f"PCA64,IVF{round(2 * total**0.5)},SQ8")
-            index.train(sample)
+            index = faiss.index_factory(128, f"PCA64,IVF{round(2 * self._total**0.5)},SQ8")
+            index.train(self._sample())
             faiss.extract_index_ivf(index).nprobe = 4
         owners = []
         for features, chunk_owners in self._chunks():
             index.add(features)
             owners.append(chunk_owners)
         return index, np.concatenate([*owners, np.zeros(1, int)])
+
+    def _sample(self) -> np.ndarray:
+        """Features of slices from all over the data set."""
+        step = max(1, len(self) // _TRAINING)
+        records = np.concatenate([self._records(at, 1) for at in range(0, len(self), step)])
+        return _root(records["descriptors"][:, :_INDEXED][np.arange(_INDEXED) < records["count"][:, None]])
 
 
 def _shrink(grey: np.ndarray) -> np.ndarray:

@@ -1,11 +1,8 @@
 """Radiology report text → lesion labels.
 
 The five labels of LA-DNN (Liu et al., medRxiv 10.1101/2020.05.11.20097907) were read off figure captions.
-Here the same is done by rules: the field's terms (Fleischner Society glossary, doi 10.1148/radiol.2462070712,
-and the variants met in captions) are found by spaCy's entity ruler, and negspacy, an implementation of
-NegEx (Chapman et al. 2001, doi 10.1006/jbin.2001.1029), tells which are negated. Both run on a blank
-English pipeline, without a trained model to download. medspacy's ConText would tell history and
-hypotheses too, but does not install on current Pythons; captions hardly have either.
+Here the same is done by rules, on the field's terms (Fleischner Society glossary, doi
+10.1148/radiol.2462070712, and the variants met in captions); `report_terms` says with which libraries.
 
 The terms, cues and panel rules were written on the captions of COVID-CT's training split. Three repairs
 came after the first scores on the other splits: brackets end a negation, words that lost their spaces are
@@ -15,24 +12,16 @@ parted, and "patchy shadow", which is no term of the glossary, no longer counts 
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 
-import spacy
-from negspacy.negation import Negex
-from negspacy.termsets import termset
-from spacy.tokens import Doc, Span
-
 from .labels import LESIONS
+from .report_terms import TermReader, tidy
 
 _SEPTUM = {"TEXT": {"REGEX": r"(?i)^sept(al|um|a)$"}}
 _LOBULAR = {"TEXT": {"REGEX": r"(?i)^(inter|intra)?lobular$"}}
 _THICK = {"TEXT": {"REGEX": r"(?i)^thicken(ing|ed|ings)$"}}
 _FILLER = {"IS_PUNCT": False, "OP": "{0,3}"}
-_GONE = ["absent", "resolved", "vanished"]
-"""Words that negate the lesion right after them, and no other: "resolved consolidation"."""
-_WINDOW = 5
-"""Words between a cue and the finding that it negates, at most (NegEx)."""
 
 TERMS = {
     "GGO": [
@@ -51,20 +40,6 @@ TERMS = {
 }
 """Token patterns (spaCy's) that name each lesion."""
 
-CUES = {
-    "preceding_negations": ["lack of", "free from", "neither", "nor", "rather than", "instead of",
-                            "resolution of", "disappearance of"],
-    "following_negations": ["resolved", "absent", "disappeared", "vanished", "completely absorbed",
-                            "is not", "are not", "not seen", "not observed", "not found", "not present"],
-    # what is said of history ("no fever") or in brackets says nothing of the picture
-    "termination": [";", "(", ")", "there was", "there were", "there is", "there are", "accompanied",
-                    "presented", "presenting", "manifested", "CT", "scan", "scans", "image", "images",
-                    "show", "shows", "showed", "showing", "reveal", "reveals", "revealed", "revealing",
-                    "demonstrate", "demonstrates", "demonstrated", "demonstrating"],
-}  # fmt: skip
-"""What is said of findings in reports, beside NegEx's clinical terms: gone is not there."""
-
-_STEMS = re.compile(r"(ground|glass|consolidations?|crazy|paving|bronchograms?)", re.IGNORECASE)
 _MARK = r"[a-z](?:\s?(?:-|–|,|and|&|to)\s?(?:and\s)?[a-z])*"
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 _PANELS = re.compile(
@@ -91,10 +66,7 @@ def read_lesions(report: str, panel: int = 0, panels: int = 1) -> tuple[float, .
     Returns:
         1.0 for a lesion that is there and 0.0 for one that is not, in the order of `LESIONS`.
     """
-    # taken from PDFs, captions lose spaces: "consolidation(c", "multifocalground-glasschanges"
-    text = re.sub(r"([^\w\s.'])", r" \1 ", _STEMS.sub(r" \1 ", report))
-    text = " ".join(text.split())
-    document = _reader()(_own_part(text, panel, panels))
+    document = _reader()(panel_text(report, panel, panels)[1])
     found = {entity.label_ for entity in document.ents if not entity._.negex}
     return tuple(float(lesion in found) for lesion in LESIONS)
 
@@ -105,80 +77,50 @@ def read_figures(reports: Mapping[str, str | None]) -> dict[str, tuple[float, ..
     Args:
         reports: The report of each image; images without one are left out.
     """
+    return {name: read_lesions(reports[name], *place) for name, place in places_in_figures(reports).items()}
+
+
+def places_in_figures(reports: Mapping[str, str | None]) -> dict[str, tuple[int, int]]:
+    """Of each image that has a report: its place among those that share it, and how many they are."""
     figures = defaultdict(list)
     for name in sorted(reports, key=_natural):
         if reports[name]:
             figures[reports[name]].append(name)
-    return {
-        name: read_lesions(report, panel, len(names))
-        for report, names in figures.items()
-        for panel, name in enumerate(names)
-    }
-
-
-class _WindowedNegex(Negex):
-    """NegEx with the window that its paper gives a cue and negspacy leaves out: at most five words.
-
-    A list counts as one finding: "no ground glass, consolidation or crazy paving" negates all three.
-    """
-
-    def __call__(self, doc: Doc) -> Doc:
-        preceding, following, _ = self.process_negations(super().__call__(doc))
-        lists = _lists(doc.ents)
-        bounds = [0, *(span.end for span in lists)], [*(span.start for span in lists[1:]), len(doc)]
-        for findings, after, before in zip(lists, *bounds, strict=False):
-            first, last = max(after, findings.start - _WINDOW), min(before, findings.end + _WINDOW)
-            for finding in findings.ents:
-                near = any(first <= end <= finding.start for _, _, end in preceding) or any(
-                    finding.end <= start <= last for _, start, _ in following
-                )
-                finding._.negex &= near or finding.text.lower().startswith(tuple(_GONE))
-        return doc
-
-
-def _lists(findings: Sequence[Span]) -> list[Span]:
-    """Findings that follow one another, with no more than ", or" between them, as one span each."""
-    lists: list[Span] = []
-    for finding in findings:
-        if lists and finding.start - lists[-1].end <= 2 and finding.sent == lists[-1].sent:
-            lists[-1] = finding.doc[lists[-1].start : finding.end]
-        else:
-            lists.append(finding)
-    return lists
+    return {name: (panel, len(names)) for names in figures.values() for panel, name in enumerate(names)}
 
 
 @cache
-def _reader() -> Callable[[str], Doc]:
-    pipeline = spacy.blank("en")
-    pipeline.add_pipe("sentencizer")
-    ruler = pipeline.add_pipe("entity_ruler")
-    ruler.add_patterns(
-        [
-            {"label": lesion, "pattern": [{"LOWER": {"IN": _GONE}, "OP": "?"}, *pattern]}
-            for lesion, patterns in TERMS.items()
-            for pattern in patterns
-        ]
-    )
-    cues = termset("en_clinical")
-    cues.add_patterns(CUES)
-    negex = _WindowedNegex(pipeline, "negex", cues.get_patterns(), chunk_prefix=_GONE)
-    # typesetters leave hyphens of every kind: "ground-glass", "ground- glass"
-    return lambda text: negex(pipeline(" ".join(re.split(r"[\s\u2010-\u2015\u2212-]+", text))))
+def _reader() -> TermReader:
+    return TermReader(TERMS)
 
 
-def _own_part(text: str, panel: int, panels: int) -> str:
-    """What a caption says of one panel; all of it where it does not tell as many panels apart."""
+def panel_text(report: str, panel: int, panels: int) -> tuple[str, str]:
+    """What a caption says of the whole figure, and of one panel.
+
+    Args:
+        report: The caption.
+        panel: The image's place, from 0, among the images that share it.
+        panels: How many images share it.
+
+    Returns:
+        The words before the first panel, and those on the panel; nothing and all of the caption where
+        it does not tell as many panels apart.
+    """
+    text = tidy(report)
     marks = list(_PANELS.finditer(text))
     letters = [_named(next(filter(None, mark.groups()))) for mark in marks]
     named = sorted(set().union(*letters))
     if len(named) != panels or len(set(letters)) < 2:
-        return text
+        return "", text
+    title = text[: marks[0].start()].rstrip()
     # "(A) Ground glass. (B) …" leads, "ground glass (a and b), consolidation (c and d)" follows
-    leads = not marks[0][1] or text[: marks[0].start()].rstrip()[-1:] in {"", ".", ":", ";"}
+    leads = not marks[0][1] or title[-1:] in {"", ".", ":", ";"}
     cuts = [mark.start() for mark in marks] + [len(text)] if leads else [0] + [mark.end() for mark in marks]
     own = " ".join(text[cuts[at] : cuts[at + 1]] for at, mark in enumerate(letters) if named[panel] in mark)
+    if leads:
+        return title, own
     # half a sentence may lean on the rest: "in the upper lobe (A) and the lower lobe (B)"
-    return own if leads or _reader()(own).ents or _CLEAR.search(own) else text
+    return "", own if _reader()(own).ents or _CLEAR.search(own) else text
 
 
 def _named(mark: str) -> frozenset[int]:

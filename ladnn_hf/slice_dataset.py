@@ -4,11 +4,12 @@ import hashlib
 import io
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Value, load_from_disk
 from datasets.arrow_writer import ArrowWriter
 from datasets.table import InMemoryTable
@@ -117,53 +118,71 @@ def lesions_from_reports(captions: Mapping[str, str | None]) -> dict[str, tuple[
 
 
 def write_slices(splits: Mapping[str, Sequence[SliceFile]], output: Path) -> DatasetDict:
-    """Read slices one at a time into a data set, a folder that appears whole or not at all.
+    """Read slices one at a time into a data set with `FEATURES`; see `write_rows`.
 
-    Memory holds a few slices, however many there are. A bar shows on a terminal after two seconds.
+    A bar shows on a terminal after two seconds.
+
+    Raises:
+        ValueError: The folder is there already, or a file cannot be read or does not decode.
+    """
+    with tqdm(total=sum(map(len, splits.values())), unit="slice", delay=2, disable=None) as bar:
+
+        def rows(files: Sequence[SliceFile]) -> Iterator[dict]:
+            for file in files:
+                yield file.row()
+                bar.update()
+
+        return write_rows({split: rows(files) for split, files in splits.items()}, FEATURES, output)
+
+
+def write_rows(splits: Mapping[str, Iterable[dict]], features: Features, output: Path) -> DatasetDict:
+    """Write a data set, a folder that appears whole or not at all.
+
+    Memory holds a few rows, however many there are.
+
+    Args:
+        splits: The rows of each split, images as `{"bytes", "path"}`.
+        features: Their features.
+        output: A folder that is not there yet.
 
     Returns:
         The data set, mapped from its folder.
 
     Raises:
-        ValueError: The folder is there already, or a file cannot be read or does not decode.
+        ValueError: The folder is there already.
     """
-    with (
-        new_folder(output) as unfinished,
-        tqdm(total=sum(map(len, splits.values())), unit="slice", delay=2, disable=None) as bar,
-    ):
-        rows = {split: unfinished / f"{split}.arrow" for split in splits}
-        for split, path in rows.items():
-            _write_rows(splits[split], path, bar)
+    with new_folder(output) as unfinished:
+        files = {split: unfinished / f"{split}.arrow" for split in splits}
+        for split, path in files.items():
+            _write_arrow(splits[split], features, path)
         # `save_to_disk` copies through a memory map, whose pages fill the memory: let it save data
         # sets without rows, for the files around them, and put the rows in their place.
         with _no_bars():
-            empty = DatasetDict({split: _empty(path) for split, path in rows.items()})
-            empty.save_to_disk(unfinished, num_shards=dict.fromkeys(rows, 1))
-        for split, path in rows.items():
+            empty = DatasetDict({split: _empty(path, features) for split, path in files.items()})
+            empty.save_to_disk(unfinished, num_shards=dict.fromkeys(files, 1))
+        for split, path in files.items():
             (placeholder,) = (unfinished / split).glob("*.arrow")
             path.replace(placeholder)
     return load_slices(output)
 
 
-def _write_rows(files: Sequence[SliceFile], path: Path, bar: tqdm) -> None:
+def _write_arrow(rows: Iterable[dict], features: Features, path: Path) -> None:
     held = 0
-    with ArrowWriter(features=FEATURES, path=str(path)) as writer:
-        for file in files:
-            row = file.row()
-            writer.write(FEATURES.encode_example(row))
-            held += len(row["image"]["bytes"])
+    with ArrowWriter(features=features, path=str(path)) as writer:
+        for row in rows:
+            writer.write(features.encode_example(row))
+            held += len(row["image"]["bytes"] or b"")
             if held > _BATCH_BYTES:
                 writer.write_examples_on_file()
                 held = 0
-            bar.update()
         writer.finalize()
 
 
-def _empty(rows: Path) -> Dataset:
+def _empty(rows: Path, features: Features) -> Dataset:
     """A data set without rows that goes by the fingerprint of those in an Arrow file."""
     with rows.open("rb") as stream:
         fingerprint = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
-    table = InMemoryTable(FEATURES.arrow_schema.empty_table())
+    table = InMemoryTable(features.arrow_schema.empty_table())
     return Dataset(table, split=rows.stem, fingerprint=fingerprint)
 
 
@@ -251,3 +270,18 @@ def file_names(rows: Dataset) -> list[str]:
     if "file_name" not in rows.column_names:
         return [f"row {number}" for number in range(len(rows))]
     return [name or f"row {number}" for number, name in enumerate(rows["file_name"])]
+
+
+def stream_rows(rows: Dataset) -> Iterator[dict]:
+    """The rows one by one, images as `{"bytes", "path"}` and labels as numbers.
+
+    They are read from the files and not through the memory map, whose pages fill the memory.
+    """
+    files = [file["filename"] for file in rows.cache_files]
+    if not files or rows._indices is not None:
+        yield from rows.cast_column("image", Image(decode=False))
+        return
+    for file in files:
+        with pyarrow.OSFile(file) as source, pyarrow.ipc.open_stream(source) as batches:
+            for batch in batches:
+                yield from batch.to_pylist()

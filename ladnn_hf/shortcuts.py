@@ -1,0 +1,54 @@
+"""How well the file alone, no pixel of the lungs read, tells the label: what a model must not need."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.ensemble import RandomForestClassifier
+
+from .metrics import decision_metrics, probability_metrics, with_intervals
+
+FILE = ("suffix", "format", "mode", "width", "height")
+"""What the file's name and header say."""
+TRACES = (*FILE, "aspect", "quality", "border", "border_grey", "bytes_per_pixel")
+"""And what of it lasts when the file is decoded: shape, compression and margins."""
+
+
+def file_only_scores(facts: pd.DataFrame) -> dict[str, Any] | None:
+    """Fit a random forest on facts of the files of one split and score it on another.
+
+    Args:
+        facts: One row a slice, with `split`, `label` (0 or 1) and the facts of `slice_facts`.
+
+    Returns:
+        `fitted_on`, `scored_on` (`train`, and `test` or else `validation`), and for the facts of `FILE`
+        `features`, `auc` and `accuracy` as `[value, low, high]`; the same of `TRACES` under `traces`.
+        None where there are no two such splits with both classes.
+    """
+    scored_on = next((name for name in ("test", "validation") if (facts["split"] == name).any()), None)
+    parts = facts[facts["split"] == "train"], facts[facts["split"] == scored_on]
+    if any(part["label"].nunique() < 2 for part in parts):
+        return None
+    scores = {"fitted_on": "train", "scored_on": scored_on}
+    return scores | _score(*parts, FILE) | {"traces": _score(*parts, TRACES)}
+
+
+def _score(train: pd.DataFrame, test: pd.DataFrame, features: tuple[str, ...]) -> dict[str, Any]:
+    values = (
+        pd.get_dummies(_columns(pd.concat([train, test]), features), dummy_na=True).astype(float).fillna(-1)
+    )
+    forest = RandomForestClassifier(300, random_state=0, n_jobs=-1).fit(
+        values.iloc[: len(train)], train["label"]
+    )
+    said = forest.predict_proba(values.iloc[len(train) :])[:, 1]
+    labels = test["label"].to_numpy()
+    return {
+        "features": list(features),
+        "auc": with_intervals(probability_metrics, labels, said)["auc"],
+        "accuracy": with_intervals(decision_metrics, labels, said >= 0.5)["accuracy"],
+    }
+
+
+def _columns(facts: pd.DataFrame, features: tuple[str, ...]) -> pd.DataFrame:
+    facts = facts.assign(bytes_per_pixel=facts["bytes"] / np.maximum(facts["width"] * facts["height"], 1))
+    return facts[list(features)]
