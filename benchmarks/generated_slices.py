@@ -3,7 +3,7 @@
 python benchmarks/generated_slices.py 50000 slices
 ladnn data from-folder slices --output generated
 
-Each is 256×256, 8-bit grey and unlike all others: one of a few phantoms under noise of its own.
+Each is 256×256, 8-bit grey and unlike all others: one of a few phantoms, with vessels and noise of its own.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import csv
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from ladnn_hf.labels import CLASSES, LESIONS
 from ladnn_hf.phantoms import draw_phantom
@@ -19,6 +19,7 @@ from ladnn_hf.phantoms import draw_phantom
 PHANTOMS = 16
 """Phantoms of each class, each drawn once: drawing takes far longer than noise."""
 SLICES_A_PATIENT = 5
+VESSELS = 120
 
 
 def write_slices(count: int, folder: Path, size: int = 256) -> None:
@@ -48,10 +49,23 @@ def write_slices(count: int, folder: Path, size: int = 256) -> None:
             generator = np.random.default_rng(index)
             noise = generator.normal(0, 6, (size, size))
             phantom = phantoms[name][generator.integers(PHANTOMS)]
-            picture = np.clip(phantom + noise, 0, 255).astype(np.uint8)
-            Image.fromarray(picture).save(folder / file_name, compress_level=1)
+            picture = Image.fromarray(np.clip(phantom + noise, 0, 255).astype(np.uint8))
+            _draw_vessels(picture, generator)
+            picture.save(folder / file_name, compress_level=1)
             lesions = [1, 0, 0, 0, 0] if name == "COVID" else [""] * len(LESIONS)
             table.writerow([file_name, name, f"generated {patient}", *lesions])
+
+
+def _draw_vessels(picture: Image.Image, generator: np.random.Generator) -> None:
+    """Bright spots of many sizes: what tells one slice from another."""
+    draw = ImageDraw.Draw(picture)
+    for x, y, radius, grey in zip(
+        *generator.uniform(0, picture.width, (2, VESSELS)),
+        generator.uniform(1, 6, VESSELS),
+        generator.integers(90, 256, VESSELS),
+        strict=True,
+    ):
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=int(grey))
 
 
 if __name__ == "__main__":

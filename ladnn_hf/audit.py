@@ -16,7 +16,6 @@ from datasets import Dataset, DatasetDict
 from tqdm import tqdm
 
 from . import __version__
-from .contradictions import contradictions
 from .labels import CLASSES, LESIONS
 from .near_duplicates import SAME_IMAGE, FeatureStore
 from .shortcuts import file_only_scores
@@ -80,7 +79,13 @@ def audit(slices: DatasetDict, name: str, folder: Path | None = None) -> dict[st
         *_faults(facts),
     ]
     order = list(TITLES)
-    findings.sort(key=lambda finding: order.index(finding["kind"]))
+    worst = ("two_labels", "across_splits")
+    findings.sort(
+        key=lambda finding: (
+            order.index(finding["kind"]),
+            *(not finding["evidence"].get(name) for name in worst),
+        )
+    )
     return {
         "version": __version__,
         "dataset": name,
@@ -259,6 +264,10 @@ def _contradictions(facts: pd.DataFrame) -> Iterator[dict]:
     if "caption" not in facts:
         return
     captioned = facts[facts["caption"].notna()]
+    if captioned.empty:
+        return
+    from .contradictions import contradictions  # spaCy and what it loads take 500 MB
+
     # panels of one figure may lie in several splits; a name may occur in two
     keys = {f"{row.file_name}\n{index}": index for index, row in captioned.iterrows()}
     found = contradictions(

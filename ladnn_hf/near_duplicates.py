@@ -39,7 +39,7 @@ _CHUNK = 512
 """Slices whose features are looked up at a time."""
 _TRAINING = 2000
 """Slices from whose features the index learns its cells, about."""
-_EXACT = 100_000
+_EXACT = 20_000
 """Features up to which the index is exact."""
 _AGREEING = 8
 """Features that must agree on how two slices lie on each other."""

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.metrics import accuracy_score
 
-from .metrics import decision_metrics, probability_metrics, with_intervals
+from .metrics import auc, with_intervals
 
 FILE = ("suffix", "format", "mode", "width", "height")
 """What the file's name and header say."""
@@ -41,12 +42,11 @@ def _score(train: pd.DataFrame, test: pd.DataFrame, features: tuple[str, ...]) -
         values.iloc[: len(train)], train["label"]
     )
     said = forest.predict_proba(values.iloc[len(train) :])[:, 1]
-    labels = test["label"].to_numpy()
-    return {
-        "features": list(features),
-        "auc": with_intervals(probability_metrics, labels, said)["auc"],
-        "accuracy": with_intervals(decision_metrics, labels, said >= 0.5)["accuracy"],
-    }
+    return {"features": list(features)} | with_intervals(_auc_and_accuracy, test["label"].to_numpy(), said)
+
+
+def _auc_and_accuracy(labels: np.ndarray, said: np.ndarray) -> dict[str, float]:
+    return {"auc": auc(labels, said), "accuracy": float(accuracy_score(labels, said >= 0.5))}
 
 
 def _columns(facts: pd.DataFrame, features: tuple[str, ...]) -> pd.DataFrame:
