@@ -173,6 +173,26 @@ def _parser() -> argparse.ArgumentParser:
     _add_lesions_from(from_folder, "the columns of metadata.csv")
     _add_dataset_output(from_folder)
 
+    audit = _command(
+        data_commands,
+        "audit",
+        _data_audit,
+        "find what is wrong with a data set",
+        "Find what is wrong with a slice data set: the same image twice, a scan, patient or paper in two "
+        "splits, captions that contradict the label, labels that the file alone predicts, what is too rare "
+        "to be measured, and images that are no slices. Exit status: 0 no leak between splits, 1 a leak.",
+        "It writes audit.json, audit.md and audit.html; the page holds images of the data set. "
+        "Example: ladnn data audit covid_ct --output audit --exclude",
+    )
+    audit.add_argument("dataset", metavar="DATASET", help="folder that `ladnn data build` wrote")
+    _add_dataset_output(audit)
+    audit.add_argument(
+        "--exclude",
+        action="store_true",
+        help="also write the data set without the slices that are proved wrong (cleaned) and the table of "
+        "those with the reasons (excluded.csv)",
+    )
+
     labels = _command(
         data_commands,
         "labels",
@@ -183,6 +203,33 @@ def _parser() -> argparse.ArgumentParser:
         "example: ladnn data labels covid_ct",
     )
     labels.add_argument("dataset", metavar="DATASET", help="folder that `ladnn data build` wrote")
+
+    push = _command(
+        data_commands,
+        "push",
+        _data_push,
+        "push a data set to the Hub",
+        "Push a data set to the Hugging Face Hub, in one commit: Parquet with the images inside, and a card "
+        "with counts, provenance, known faults, licence and citation. `datasets.load_dataset` gives it back, "
+        "without a script. The repository is made private if it is not there; nothing goes to a public one "
+        "unless you say that you may share the images.",
+        "example: ladnn data push covid_ct OWNER/covid_ct --audit audit/audit.json",
+    )
+    push.add_argument("dataset", metavar="DATASET", help="folder that `ladnn data build` wrote")
+    push.add_argument("repo_id", metavar="REPO_ID", help="the data set's name on the Hub, OWNER/NAME")
+    push.add_argument(
+        "--audit",
+        type=Path,
+        metavar="FILE",
+        help="audit.json that `ladnn data audit` wrote of it; the card counts its findings, no slice named",
+    )
+    push.add_argument(
+        "--public-i-may-share-the-images",
+        action="store_true",
+        dest="public",
+        help="make it public; you say by this that the images are yours or that their licence allows it",
+    )
+    push.add_argument("--dry-run", action="store_true", help="list what would go, and send nothing")
     return parser
 
 
@@ -392,4 +439,41 @@ def _data_labels(arguments: argparse.Namespace, _: list[str]) -> int:
     from .slice_dataset import load_slices
 
     print(to_markdown(compare_labels(load_slices(arguments.dataset))), end="")
+    return 0
+
+
+def _data_audit(arguments: argparse.Namespace, _: list[str]) -> int:
+    from .audit import audit, facts
+    from .audit_report import write_audit, write_cleaned
+    from .slice_dataset import check_output, load_slices
+
+    check_output(arguments.output)
+    slices = load_slices(arguments.dataset)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    report = audit(slices, Path(arguments.dataset).name, arguments.output.parent)
+    write_audit(report, slices, arguments.output)
+    for finding in facts(report)["findings"]:
+        leak = " Leak." if finding["leak"] else ""
+        print(f"{finding['title']}: {finding['findings']} findings, {finding['slices']} slices.{leak}")
+    if arguments.exclude:
+        lost = write_cleaned(report, slices, arguments.output)
+        without = ", ".join(f"{count} {split}" for split, count in lost.items())
+        print(f"{arguments.output / 'cleaned'}: without {without}")
+    print(f"{arguments.output / 'audit.html'}: {'leaks' if report['leak'] else 'no leak'}")
+    return 1 if report["leak"] else 0
+
+
+def _data_push(arguments: argparse.Namespace, _: list[str]) -> int:
+    from .data_push import push_dataset
+
+    pushed = push_dataset(
+        arguments.dataset,
+        arguments.repo_id,
+        audit=arguments.audit,
+        public=arguments.public,
+        dry_run=arguments.dry_run,
+    )
+    for path, size in pushed.sizes.items():
+        print(f"{size:>13,} bytes  {path}")
+    print(pushed.url or f"{arguments.repo_id}: nothing sent.")
     return 0

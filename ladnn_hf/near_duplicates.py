@@ -31,7 +31,7 @@ _STORED, _INDEXED = 96, 48
 _NEIGHBOURS = 8
 _ROOT_DISTANCE = 0.35
 """Largest squared distance of two features that count as one."""
-_SHARED = 4
+_SHARED = 6
 """Features that two slices share before they are compared."""
 _CANDIDATES = 6
 """Slices that one is compared with, at most."""
