@@ -236,6 +236,11 @@ def load_slices(path: str | Path) -> DatasetDict:
         slices = load_from_disk(str(path))
     except (FileNotFoundError, ValueError) as error:
         raise ValueError(f"{path}: expected a saved slice data set, found none; {remedy}.") from error
+    except IndexError as error:  # datasets saves a split without rows, but does not load it
+        raise ValueError(
+            f"{path}: expected slices in every split, found a split without any; save the data set without "
+            "it."
+        ) from error
     if not isinstance(slices, DatasetDict):
         raise ValueError(f"{path}: expected a data set with named splits, found one without; {remedy}.")
     for split, rows in slices.items():

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from data_facts import data_facts
 from PIL import Image
 
 from ladnn_hf import LESION_NAMES, LESIONS, Prediction, Predictor
@@ -61,26 +62,29 @@ def build_page(predictor: Predictor) -> gr.Blocks:
             f"<strong>{NOTICE}</strong></p>",
             elem_id="head",
         )
-        with gr.Row(equal_height=False):
-            with gr.Column(min_width=320):
-                image = _slice_input()
-                gr.Examples(
-                    [[str(HERE / "examples" / name)] for name in EXAMPLES],
-                    inputs=[image],
-                    example_labels=[spec["title"] for spec in EXAMPLES.values()],
-                    label="Phantoms, drawn by a program: no image of a patient",
-                    api_visibility="private",
-                )
-            with gr.Column(min_width=320):
-                result = gr.HTML(_waiting(), elem_id="result", apply_default_css=False)
-                picture = gr.Image(
-                    label="Where the model looked",
-                    elem_id="overlay",
-                    interactive=False,
-                    height=360,
-                    buttons=["fullscreen"],
-                )
-                view = gr.Dropdown(list(VIEWS), value="COVID-19", label="Show what speaks for")
+        with gr.Tab("Slice"):
+            with gr.Row(equal_height=False):
+                with gr.Column(min_width=320):
+                    image = _slice_input()
+                    gr.Examples(
+                        [[str(HERE / "examples" / name)] for name in EXAMPLES],
+                        inputs=[image],
+                        example_labels=[spec["title"] for spec in EXAMPLES.values()],
+                        label="Phantoms, drawn by a program: no image of a patient",
+                        api_visibility="private",
+                    )
+                with gr.Column(min_width=320):
+                    result = gr.HTML(_waiting(), elem_id="result", apply_default_css=False)
+                    picture = gr.Image(
+                        label="Where the model looked",
+                        elem_id="overlay",
+                        interactive=False,
+                        height=360,
+                        buttons=["fullscreen"],
+                    )
+                    view = gr.Dropdown(list(VIEWS), value="COVID-19", label="Show what speaks for")
+        with gr.Tab("Data"):
+            gr.HTML(data_facts(), elem_id="data", apply_default_css=False)
         seen = gr.State(None)
         image.change(answer, [image, view], [result, picture, seen], api_visibility="private")
         view.change(look, [seen, view], picture, api_visibility="private")

@@ -260,7 +260,10 @@ def test_each_bad_input_gets_its_sentence(hub, phantom_slices, tmp_path):
         ("found '../slices'", {"arguments": [phantom_slices, "../slices"]}),
         ("someone/slices: expected a token that may", {"arguments": [phantom_slices, "someone/slices"]}),
         ("expected a saved slice data set", {"arguments": [tmp_path, REPO]}),
-        ("split test: expected slices, found none", {"arguments": [tmp_path / "empty", REPO]}),
+        (
+            "expected slices in every split, found a split without any",
+            {"arguments": [tmp_path / "empty", REPO]},
+        ),
         ("split 'my-test': expected a name", {"arguments": [tmp_path / "misnamed", REPO]}),
         ("found one of other slices", audited("other.json")),
         ("broken.json: expected the audit.json", audited("broken.json")),

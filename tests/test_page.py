@@ -74,6 +74,25 @@ def test_the_notice_is_on_the_page_and_it_fits_a_phone(browser, page_url):
     phone.close()
 
 
+def test_a_second_tab_shows_the_facts_of_the_data_set_and_no_image_of_it(page):
+    facts = json.loads((ROOT / "space" / "data_facts.json").read_text())
+    page.get_by_role("tab", name="Data").click()
+    shown = page.locator("#data")
+    shown.wait_for(state="visible")
+    text = shown.inner_text()
+    for split, counts in facts["splits"].items():
+        assert re.search(rf"{split}\s+{counts['slices']}\s+{counts['classes']['NonCOVID']}", text)
+    assert all(finding["title"] in text for finding in facts["findings"])
+    assert f"AUC {facts['file_only']['auc'][0]:.3f}" in text
+    assert shown.locator("img").count() == 0
+
+
+def test_the_facts_in_the_space_name_no_row_of_the_data():
+    text = (ROOT / "space" / "data_facts.json").read_text()
+    assert not re.search(r"\.(png|jpe?g)|file_name|Patient \d", text)
+    assert all("rows" not in finding for finding in json.loads(text)["findings"])
+
+
 def test_the_api_gives_the_command_lines_json(page_url, tmp_path, phantom):
     client = Client(page_url, verbose=False)
     (tmp_path / "broken.png").write_bytes(b"no picture")

@@ -1,0 +1,90 @@
+"""The tab with a data set's facts, from its audit: counts, lesions, findings; no image, name or caption."""
+
+import html
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ladnn_hf import LESION_NAMES
+
+FACTS = Path(__file__).parent / "data_facts.json"
+"""What `benchmarks/data_facts.py` wrote of COVID-CT's audit."""
+
+
+def data_facts() -> str:
+    """The facts as HTML, of the audit that LADNN_AUDIT names or else of COVID-CT."""
+    path = os.environ.get("LADNN_AUDIT")
+    try:
+        report = json.loads(Path(path or FACTS).read_text(encoding="utf-8"))
+        if path:
+            from ladnn_hf.audit import facts  # needs the extra `data`, the page does not
+
+            report = facts(report)
+        return _to_html(report)
+    except (OSError, ValueError, KeyError, TypeError, ModuleNotFoundError):
+        return (
+            "<p>Expected the facts of an audited data set, found none; make them with "
+            "<code>ladnn data audit DATASET --output audit</code> and set LADNN_AUDIT to its "
+            "<code>audit.json</code>.</p>"
+        )
+
+
+def _to_html(report: dict[str, Any]) -> str:
+    splits = report["splits"]
+    classes = list(next(iter(splits.values()))["classes"])
+    counts = [
+        [name, facts["slices"], *facts["classes"].values(), facts["patients"], facts["sources"]]
+        for name, facts in splits.items()
+    ]
+    lesions = [
+        [
+            LESION_NAMES[name],
+            *(
+                f"{facts['lesions'][name]['present']} of {facts['lesions'][name]['labelled']}"
+                for facts in splits.values()
+            ),
+        ]
+        for name in LESION_NAMES
+    ]
+    findings = [
+        [found["title"], found["findings"], found["slices"] or "–", "yes" if found["leak"] else "no"]
+        for found in report["findings"]
+    ]
+    leaks = (
+        "<p><strong>Its splits leak</strong>: a model tested on it is tested in part on what it was trained "
+        "on.</p>"
+        if report["leak"]
+        else "<p>No leak between its splits was found.</p>"
+    )
+    return (
+        f"<h2>{html.escape(report['dataset'])}</h2>{leaks}"
+        + _table("Slices", ["split", "slices", *classes, "patients", "papers"], counts)
+        + _table("Lesions: slices with it, of those that are labelled", ["lesion", *splits], lesions)
+        + _table("What the audit found", ["finding", "times", "slices", "leak"], findings)
+        + _file_only(report["file_only"])
+    )
+
+
+def _file_only(scores: dict[str, Any] | None) -> str:
+    if scores is None:
+        return ""
+    value, low, high = scores["auc"]
+    return (
+        f"<p>From the file alone ({html.escape(', '.join(scores['features']))}), no pixel read, a random "
+        f"forest tells the classes of the {html.escape(scores['scored_on'])} split apart with AUC "
+        f"{value:.3f} ({low:.3f}–{high:.3f}); 0.5 would be chance. A score near it may come "
+        "from the files and not from the lungs.</p>"
+    )
+
+
+def _table(caption: str, header: list[str], rows: list[list[Any]]) -> str:
+    head = "".join(f"<th scope='col'>{html.escape(str(cell))}</th>" for cell in header)
+    body = "".join(
+        f"<tr><th scope='row'>{html.escape(str(row[0]))}</th>"
+        + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row[1:])
+        + "</tr>"
+        for row in rows
+    )
+    table = f"<caption>{html.escape(caption)}</caption><tr>{head}</tr>{body}"
+    return f"<div class='scroll'><table>{table}</table></div>"
