@@ -22,7 +22,12 @@ def data_facts() -> str:
 
             report = facts(report)
         return _to_html(report)
-    except (OSError, ValueError, KeyError, TypeError, ModuleNotFoundError):
+    except ModuleNotFoundError as error:
+        return (
+            f"<p>Expected the package {html.escape(str(error.name))}, found it not installed; run <code>pip "
+            "install 'ladnn_hf[data]'</code> to show an audit of your own.</p>"
+        )
+    except (OSError, ValueError, KeyError, TypeError):
         return (
             "<p>Expected the facts of an audited data set, found none; make them with "
             "<code>ladnn data audit DATASET --output audit</code> and set LADNN_AUDIT to its "
@@ -73,8 +78,8 @@ def _file_only(scores: dict[str, Any] | None) -> str:
     return (
         f"<p>From the file alone ({html.escape(', '.join(scores['features']))}), no pixel read, a random "
         f"forest tells the classes of the {html.escape(scores['scored_on'])} split apart with AUC "
-        f"{value:.3f} ({low:.3f}–{high:.3f}); 0.5 would be chance. A score near it may come "
-        "from the files and not from the lungs.</p>"
+        f"{value:.3f} ({low:.3f}–{high:.3f}); 0.5 would be chance. A model that scores about as "
+        "much may have read the files and not the lungs.</p>"
     )
 
 

@@ -6,7 +6,7 @@ import sys
 import threading
 
 import pytest
-from conftest import ROOT, run_ladnn, run_ladnn_alone
+from conftest import ROOT, run_ladnn, run_ladnn_alone, run_python
 from gradio_client import Client, handle_file
 
 EXAMPLES = ROOT / "space" / "examples"
@@ -85,6 +85,23 @@ def test_a_second_tab_shows_the_facts_of_the_data_set_and_no_image_of_it(page):
     assert all(finding["title"] in text for finding in facts["findings"])
     assert f"AUC {facts['file_only']['auc'][0]:.3f}" in text
     assert shown.locator("img").count() == 0
+
+
+def test_ladnn_audit_names_the_audit_to_show_and_a_missing_one_is_said(tmp_path):
+    row = {"split": "train", "file_name": "secret.png", "row": 0, "label": "COVID", "caption": "a report"}
+    finding = {"kind": "tiny", "leak": False, "summary": "", "evidence": {}, "rows": [row]}
+    facts = json.loads((ROOT / "space" / "data_facts.json").read_text())
+    report = facts | {"dataset": "<mine>", "leak": False, "file_only": None, "findings": [finding]}
+    (tmp_path / "audit.json").write_text(json.dumps(report))
+
+    def shown(path):
+        code = "from data_facts import data_facts; print(data_facts())"
+        return run_python(code, cwd=ROOT / "space", env={"LADNN_AUDIT": str(path)}).stdout
+
+    text = shown(tmp_path / "audit.json")
+    assert "&lt;mine&gt;" in text and "The image is too small" in text and "No leak" in text
+    assert "secret" not in text and "a report" not in text
+    assert "ladnn data audit" in shown(tmp_path / "nowhere.json")
 
 
 def test_the_facts_in_the_space_name_no_row_of_the_data():
