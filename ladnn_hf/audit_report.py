@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from datasets import DatasetDict, Image
-from jinja2 import Environment, FileSystemLoader
 
-from .audit import TITLES, exclusions
+from .audit import exclusions
+from .findings import TITLES
 from .labels import CLASSES, LESIONS
 from .metrics import to_json
 from .reading import UnreadableSlice, read_slice
+from .rendering import render
 from .slice_dataset import file_names, new_folder, stream_rows, write_rows
 
 SHOWN = 300
@@ -82,14 +83,10 @@ def write_cleaned(report: dict[str, Any], slices: DatasetDict, output: Path) -> 
 
 
 def _render(template: str, report: dict[str, Any], **more: Any) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=lambda name: ".html" in name,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     by_kind = {kind: [f for f in report["findings"] if f["kind"] == kind] for kind in TITLES}
-    return environment.get_template(template).render(
+    return render(
+        Path(__file__).parent / "templates",
+        template,
         report=report,
         titles=TITLES,
         by_kind=by_kind,
@@ -102,14 +99,23 @@ def _render(template: str, report: dict[str, Any], **more: Any) -> str:
 
 def _pictures(report: dict[str, Any], slices: DatasetDict) -> Iterator[tuple[dict, list[tuple[dict, str]]]]:
     """Findings that are better looked at, each with its slices as data URLs."""
+    images = {
+        split: rows.select_columns("image").cast_column("image", Image(decode=False))
+        for split, rows in slices.items()
+    }
     for finding in [f for f in report["findings"] if f["kind"] in _PICTURED][:SHOWN]:
-        yield finding, [(row, _thumbnail(slices, row)) for row in finding["rows"][:_LISTED]]
+        yield (
+            finding,
+            [
+                (row, _thumbnail(images[row["split"]][row["row"]]["image"]["bytes"]))
+                for row in finding["rows"][:_LISTED]
+            ],
+        )
 
 
-def _thumbnail(slices: DatasetDict, row: dict) -> str:
-    rows = slices[row["split"]].select_columns("image").cast_column("image", Image(decode=False))
+def _thumbnail(content: bytes) -> str:
     try:
-        picture = read_slice(io.BytesIO(rows[row["row"]]["image"]["bytes"]))
+        picture = read_slice(io.BytesIO(content))
     except UnreadableSlice:
         return ""
     picture.thumbnail((320, 320))

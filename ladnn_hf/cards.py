@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jinja2
 import yaml
 from datasets import DatasetDict, DatasetInfo
 from datasets.info import DatasetInfosDict
@@ -15,6 +14,7 @@ from . import __version__
 from .covid_ct import COUNTS
 from .labels import CLASSES, LESION_NAMES
 from .parquet_shards import Shards
+from .rendering import render
 from .resources import model_card_folder
 
 _SIZES = (("n<1K", 1_000), ("1K<n<10K", 10_000), ("10K<n<100K", 100_000), ("100K<n<1M", 1_000_000))
@@ -58,7 +58,8 @@ def dataset_card(
     }
     metadata = _metadata(repo_id, slices, shards, known, total["slices"])
     labelled = (lesion["labelled"] for facts in splits.values() for lesion in facts["lesions"].values())
-    card = _render(
+    card = render(
+        model_card_folder(),
         "dataset_card.md.jinja",
         metadata=metadata.to_yaml(),
         metadata_facts=metadata,
@@ -115,18 +116,6 @@ def _metadata(
     )
     DatasetInfosDict(default=info).to_dataset_card_data(data)
     return data
-
-
-def _render(template: str, **facts: Any) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(model_card_folder()),
-        undefined=jinja2.StrictUndefined,  # a fact that is missing is an error, never a gap in the card
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # Markdown
-    )
-    return environment.get_template(template).render(facts)
 
 
 def _check_features(card: str, slices: DatasetDict) -> None:

@@ -119,9 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--format", choices=("hf", "onnx"), required=True)
     _add_model(export)
-    export.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="a folder that is not there yet"
-    )
+    _add_new_folder(export)
 
     data = commands.add_parser("data", help="make data sets", description="Make slice data sets.")
     data_commands = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -148,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
         "add them to train",
     )
     _add_lesions_from(build, "LA-DNN's tables")
-    _add_dataset_output(build)
+    _add_new_folder(build)
 
     from_folder = _command(
         data_commands,
@@ -171,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     from_folder.add_argument("--seed", type=int, default=42, help="decides who goes where (default: 42)")
     _add_lesions_from(from_folder, "the columns of metadata.csv")
-    _add_dataset_output(from_folder)
+    _add_new_folder(from_folder)
 
     audit = _command(
         data_commands,
@@ -184,8 +182,8 @@ def _parser() -> argparse.ArgumentParser:
         "It writes audit.json, audit.md and audit.html; the page holds images of the data set. "
         "Example: ladnn data audit covid_ct --output audit --exclude",
     )
-    audit.add_argument("dataset", metavar="DATASET", help="folder that `ladnn data build` wrote")
-    _add_dataset_output(audit)
+    _add_dataset(audit)
+    _add_new_folder(audit)
     audit.add_argument(
         "--exclude",
         action="store_true",
@@ -202,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
         "F1 by split and lesion, then every disagreement with its caption.",
         "example: ladnn data labels covid_ct",
     )
-    labels.add_argument("dataset", metavar="DATASET", help="folder that `ladnn data build` wrote")
+    _add_dataset(labels)
 
     push = _command(
         data_commands,
@@ -215,7 +213,7 @@ def _parser() -> argparse.ArgumentParser:
         "unless you say that you may share the images.",
         "example: ladnn data push covid_ct OWNER/covid_ct --audit audit/audit.json",
     )
-    push.add_argument("dataset", metavar="DATASET", help="folder that `ladnn data build` wrote")
+    _add_dataset(push)
     push.add_argument("repo_id", metavar="REPO_ID", help="the data set's name on the Hub, OWNER/NAME")
     push.add_argument(
         "--audit",
@@ -262,7 +260,11 @@ def _add_lesions_from(parser: argparse.ArgumentParser, tables: str) -> None:
     )
 
 
-def _add_dataset_output(parser: argparse.ArgumentParser) -> None:
+def _add_dataset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", metavar="DATASET", help="folder that `ladnn data build` wrote")
+
+
+def _add_new_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="a folder that is not there yet"
     )

@@ -35,7 +35,7 @@ _DISEASE = (
 )
 _TERMS = {
     "covid": _phrases(
-        *("covid", "covid19", "covid 19", "coronavirus", "ncov", "2019 ncov", "sars cov 2", "ncp", "2019 cov")
+        "covid", "covid19", "covid 19", "coronavirus", "ncov", "2019 ncov", "sars cov 2", "ncp", "2019 cov"
     ),
     "control": [
         *_phrases("control", "controls", "non covid", "non covid 19", "non ncp", "negative case"),
@@ -43,16 +43,23 @@ _TERMS = {
     ],
     "other_disease": [
         *_phrases(
-            *(
-                "bacterial pneumonia",
-                "heart failure",
-                "cardiac failure",
-                "pulmonary edema",
-                "pulmonary oedema",
-            ),
-            *("other pathogens", "community acquired pneumonia", "common pneumonia", "fungal pneumonia"),
-            *("aspiration pneumonia", "lipoid pneumonia", "interstitial lung disease"),
-            *("lung cancer", "lung abscess", "pulmonary embolism", "lung metastases", "cystic fibrosis"),
+            "bacterial pneumonia",
+            "community acquired pneumonia",
+            "common pneumonia",
+            "fungal pneumonia",
+            "aspiration pneumonia",
+            "lipoid pneumonia",
+            "other pathogens",
+            "heart failure",
+            "cardiac failure",
+            "pulmonary edema",
+            "pulmonary oedema",
+            "pulmonary embolism",
+            "interstitial lung disease",
+            "lung cancer",
+            "lung abscess",
+            "lung metastases",
+            "cystic fibrosis",
         ),
         [{"TEXT": {"REGEX": _DISEASE}}],
     ],

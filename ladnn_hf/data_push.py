@@ -14,6 +14,7 @@ from datasets import DatasetDict
 from .audit import facts, split_facts
 from .cards import LesionAgreement, dataset_card
 from .hub import Upload, check_push, check_repo_id, push_files
+from .metrics import to_json
 from .parquet_shards import write_shards
 from .slice_dataset import load_slices
 
@@ -98,7 +99,7 @@ def _written(
         card = dataset_card(repo_id, slices, splits, shards, audited, _agreement(slices))
         uploads = [Upload("README.md", card.encode())]
         if audited is not None:
-            uploads.append(Upload("data_facts.json", (json.dumps(audited, indent=1) + "\n").encode()))
+            uploads.append(Upload("data_facts.json", to_json(audited).encode()))
         uploads += [Upload(f"data/{path.name}", path) for part in shards.values() for path in part.paths]
         yield uploads
 

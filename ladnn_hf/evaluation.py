@@ -12,7 +12,7 @@ from .engines import WEIGHTS
 from .inference import BUNDLED, Predictor
 from .labels import LESIONS
 from .metrics import RESAMPLES, decision_metrics, lesion_metrics, probability_metrics, to_json, with_intervals
-from .slice_dataset import NO_LESIONS, load_slices
+from .slice_dataset import load_slices, to_lesion_labels, values_of
 
 REFUSED_PROBABILITY = 0.5
 """What a true slice counts as when it was refused."""
@@ -45,8 +45,7 @@ def evaluate(model: str | None, dataset: str, split: str = "test") -> dict[str, 
     lesions = np.array(
         [[a.lesions[name] if a.lesions else REFUSED_PROBABILITY for name in LESIONS] for a in answers]
     )
-    given = rows["lesions"] if "lesions" in rows.column_names else [None] * len(rows)
-    lesion_labels = np.array([values or NO_LESIONS for values in given], dtype=float)
+    labelled = to_lesion_labels(values_of(rows, "lesions"))
     weights = (Path(model) if model else BUNDLED) / WEIGHTS
     return {
         "model": predictor.name,
@@ -59,7 +58,7 @@ def evaluate(model: str | None, dataset: str, split: str = "test") -> dict[str, 
         "probabilities": with_intervals(probability_metrics, labels, covid),
         "at_threshold": with_intervals(decision_metrics, labels, covid >= predictor.threshold),
         "at_0.5": with_intervals(decision_metrics, labels, covid >= 0.5),
-        "lesions": _lesions_with_intervals(lesion_labels, lesions),
+        "lesions": _lesions_with_intervals(labelled, lesions),
         "versions": {name: version(name) for name in ("ladnn_hf", "onnxruntime", "pillow", "numpy")},
     }
 

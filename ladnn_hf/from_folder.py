@@ -10,10 +10,9 @@ from datasets import DatasetDict
 from .archives import list_images, read_file
 from .labels import CLASSES, LESIONS
 from .patient_split import split_patients
-from .slice_dataset import NO_LESIONS, SliceFile, lesions_from_reports, write_slices
+from .slice_dataset import NO_LESIONS, SPLITS, SliceFile, lesions_from_reports, write_slices
 from .tables import check_once, read_records
 
-SPLITS = ("train", "validation", "test")
 METADATA = "metadata.csv"
 _LABELS = {**{name: name for name in CLASSES}, **{str(index): name for index, name in enumerate(CLASSES)}}
 _CELLS = {"0": 0.0, "1": 1.0}

@@ -8,7 +8,7 @@ from sklearn.metrics import f1_score
 
 from .labels import CLASSES, LESIONS
 from .reports import read_figures
-from .slice_dataset import file_names
+from .slice_dataset import file_names, values_of
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,6 @@ def to_markdown(agreement: LabelAgreement) -> str:
 
 
 def _positives(split: str, rows) -> list[dict]:
-    columns = {name: rows[name] if name in rows.column_names else [None] * len(rows) for name in _COLUMNS}
     return [
         {
             "key": f"{name}\n{split} {number}",  # two splits may have a file of one name
@@ -80,13 +79,16 @@ def _positives(split: str, rows) -> list[dict]:
             "labels": _names(lesions or ()),
         }
         for number, (name, label, lesions, caption) in enumerate(
-            zip(file_names(rows), columns["label"], columns["lesions"], columns["caption"], strict=True)
+            zip(
+                file_names(rows),
+                rows["label"],
+                values_of(rows, "lesions"),
+                values_of(rows, "caption"),
+                strict=True,
+            )
         )
         if CLASSES[label] == "COVID"
     ]
-
-
-_COLUMNS = ("label", "lesions", "caption")
 
 
 def _names(lesions) -> list[str]:

@@ -125,9 +125,7 @@ class FeatureStore:
         for start in range(0, len(self), _CHUNK):
             records = self._records(start, min(_CHUNK, len(self) - start))
             counts = np.minimum(records["count"], _INDEXED)
-            owners = np.repeat(np.arange(start, start + len(records)), counts)
-            kept = np.arange(_INDEXED) < counts[:, None]
-            yield _root(records["descriptors"][:, :_INDEXED][kept]), owners
+            yield _strongest(records), np.repeat(np.arange(start, start + len(records)), counts)
 
     def _candidates(self) -> Iterator[tuple[int, int]]:
         """Pairs that share features, the lower number first, each once."""
@@ -166,8 +164,7 @@ class FeatureStore:
     def _sample(self) -> np.ndarray:
         """Features of slices from all over the data set."""
         step = max(1, len(self) // _TRAINING)
-        records = np.concatenate([self._records(at, 1) for at in range(0, len(self), step)])
-        return _root(records["descriptors"][:, :_INDEXED][np.arange(_INDEXED) < records["count"][:, None]])
+        return _strongest(np.concatenate([self._records(at, 1) for at in range(0, len(self), step)]))
 
 
 def _shrink(grey: np.ndarray) -> np.ndarray:
@@ -175,6 +172,12 @@ def _shrink(grey: np.ndarray) -> np.ndarray:
     scale = _SIDE / max(grey.shape)
     size = tuple(max(32, round(side * scale)) for side in grey.shape[::-1])
     return cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+
+
+def _strongest(records: np.ndarray) -> np.ndarray:
+    """The features of some slices that are looked up, one after the other."""
+    kept = np.arange(_INDEXED) < records["count"][:, None]
+    return _root(records["descriptors"][:, :_INDEXED][kept])
 
 
 def _root(descriptors: np.ndarray) -> np.ndarray:

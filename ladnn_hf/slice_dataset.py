@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Value, load_from_disk
 from datasets.arrow_writer import ArrowWriter
@@ -37,6 +38,9 @@ FEATURES = Features(
 """Features of every slice data set: `lesions` holds 0, 1 or NaN (no label) in the order of `LESIONS`;
 `source` is the paper (DOI) or collection that printed or published the slice, null where unknown;
 `format` and `mode` are Pillow's words for the file as found; `width` and `height` are in pixels."""
+
+SPLITS = ("train", "validation", "test")
+"""The usual splits, in the order in which they are used."""
 
 NO_LESIONS = (float("nan"),) * len(LESIONS)
 """Lesion labels of a slice that has none."""
@@ -270,11 +274,20 @@ def _check_columns(rows: Dataset, where: str) -> None:
         )
 
 
+def values_of(rows: Dataset, name: str) -> Sequence:
+    """The values of a column that a data set may lack: None for each row then."""
+    return rows[name] if name in rows.column_names else [None] * len(rows)
+
+
 def file_names(rows: Dataset) -> list[str]:
     """What to call each row: its `file_name`, or its number in a data set that keeps none."""
-    if "file_name" not in rows.column_names:
-        return [f"row {number}" for number in range(len(rows))]
-    return [name or f"row {number}" for number, name in enumerate(rows["file_name"])]
+    return [name or f"row {number}" for number, name in enumerate(values_of(rows, "file_name"))]
+
+
+def to_lesion_labels(lesions: Iterable[Sequence[float] | None]) -> np.ndarray:
+    """Lesion labels as (N, 5), 0, 1 or NaN; a slice without any is a row of NaN."""
+    given = [NO_LESIONS if values is None else values for values in lesions]
+    return np.array(given, dtype=float).reshape(-1, len(LESIONS))
 
 
 def stream_rows(rows: Dataset) -> Iterator[dict]:

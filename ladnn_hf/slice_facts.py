@@ -8,9 +8,13 @@ import numpy as np
 from PIL import Image
 
 from .picture_checks import unlike_ct
-from .preprocessing_ladnn import to_grey
 from .reading import MIN_SIDE, UnreadableSlice, decode, gate, read_slice
 
+FACTS = (
+    "suffix", "bytes", "format", "mode", "width", "height", "aspect", "quality", "border", "border_grey",
+    "pixels", "fault", "reason",
+)  # fmt: skip
+"""What may be found of a file."""
 _STANDARD_LUMINANCE = 3689
 """Sum of the luminance table of JPEG's Annex K, which libjpeg scales by the quality."""
 
@@ -23,7 +27,8 @@ def slice_facts(content: bytes, file_name: str) -> tuple[dict, np.ndarray | None
         file_name: Its name, for the suffix.
 
     Returns:
-        The facts, and the slice as (height, width) greys of 8 bits, None where there is none. The facts:
+        Those of `FACTS` that can be found, and the slice as (height, width) greys of 8 bits, None where there
+        is none. The facts:
         `suffix`, `bytes`; `format`, `mode`, `width`, `height`, `aspect` (width over height);
         `quality` of a JPEG, 1 to 100, NaN otherwise; `border`, the share of its rows and columns that
         are of one grey at the edge, 0 to 1, and `border_grey`; `pixels`, a hash of its greys; `fault`
@@ -43,9 +48,7 @@ def slice_facts(content: bytes, file_name: str) -> tuple[dict, np.ndarray | None
         "quality": _jpeg_quality(picture),
     }
     if min(picture.size) < MIN_SIDE:
-        return facts | _fault("tiny", f"{picture.width}×{picture.height} pixels"), np.asarray(
-            to_grey(picture)
-        )
+        return facts | _fault("tiny", f"{picture.width}×{picture.height} pixels"), None
     try:
         slice_ = read_slice(picture)
     except UnreadableSlice as error:
