@@ -19,7 +19,7 @@ from .findings import all_findings, title_of
 from .labels import CLASSES, LESIONS
 from .near_duplicates import FeatureStore
 from .shortcuts import file_only_scores
-from .slice_dataset import SPLITS, file_names, stream_rows, to_lesion_labels, values_of
+from .slice_dataset import SPLITS, file_names, image_bytes, stream_rows, to_lesion_labels, values_of
 from .slice_facts import FACTS, slice_facts
 
 _KNOWN = ("label", "patient_id", "source", "caption", "lesions")
@@ -142,7 +142,7 @@ def _read(slices: DatasetDict, store: FeatureStore) -> pd.DataFrame:
         for split, rows in slices.items():
             for number, (row, name) in enumerate(zip(stream_rows(rows), file_names(rows), strict=True)):
                 known = {name: row.get(name) for name in _KNOWN}
-                found, grey = slice_facts(row["image"]["bytes"], name)
+                found, grey = slice_facts(image_bytes(row["image"]), name)
                 store.add(grey if grey is not None else np.zeros((64, 64), np.uint8))
                 records.append({"split": split, "row": number, "file_name": name} | known | found)
                 bar.update()

@@ -15,7 +15,7 @@ from .labels import CLASSES, LESIONS
 from .metrics import to_json
 from .reading import UnreadableSlice, read_slice
 from .rendering import render
-from .slice_dataset import file_names, new_folder, stream_rows, write_rows
+from .slice_dataset import file_names, image_bytes, new_folder, stream_rows, write_rows
 
 SHOWN = 300
 """Findings with pictures on the page, at most: it holds their pictures."""
@@ -107,7 +107,7 @@ def _pictures(report: dict[str, Any], slices: DatasetDict) -> Iterator[tuple[dic
         yield (
             finding,
             [
-                (row, _thumbnail(images[row["split"]][row["row"]]["image"]["bytes"]))
+                (row, _thumbnail(image_bytes(images[row["split"]][row["row"]]["image"])))
                 for row in finding["rows"][:_LISTED]
             ],
         )

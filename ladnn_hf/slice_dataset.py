@@ -175,7 +175,7 @@ def _write_arrow(rows: Iterable[dict], features: Features, path: Path) -> None:
     with ArrowWriter(features=features, path=str(path)) as writer:
         for row in rows:
             writer.write(features.encode_example(row))
-            held += len(row["image"]["bytes"] or b"")
+            held += len(image_bytes(row["image"]))
             if held > _BATCH_BYTES:
                 writer.write_examples_on_file()
                 held = 0
@@ -272,6 +272,11 @@ def _check_columns(rows: Dataset, where: str) -> None:
             f"{where}: expected {len(LESIONS)} lesion labels a slice ({', '.join(LESIONS)}), found "
             f"{len(lesions)}; give all five, NaN for no label."
         )
+
+
+def image_bytes(image: Mapping | None) -> bytes:
+    """The bytes of an image that is not decoded; no bytes for a row without an image."""
+    return (image or {}).get("bytes") or b""
 
 
 def values_of(rows: Dataset, name: str) -> Sequence:

@@ -223,11 +223,12 @@ def test_any_data_set_with_images_and_labels_can_be_audited(tmp_path):
     bare = Features({"image": Image(), "label": Value("int64")})
     rows = [{"image": {"bytes": content(drawn(at)), "path": None}, "label": at % 2} for at in range(4)]
     rows.append({"image": {"bytes": b"no picture", "path": None}, "label": 0})
+    rows.append({"image": None, "label": 1})
     DatasetDict(train=Dataset.from_list(rows, features=bare)).save_to_disk(tmp_path / "bare")
     result, report = audited(tmp_path / "bare", tmp_path / "audit", "--exclude")
     assert result.returncode == 0
-    (finding,) = of_kind(report, "unreadable")
-    assert places(finding) == [("train", "row 4")] and report["file_only"] is None
+    found = [places(finding) for finding in of_kind(report, "unreadable")]
+    assert found == [[("train", "row 4")], [("train", "row 5")]] and report["file_only"] is None
     assert len(load_from_disk(tmp_path / "audit" / "cleaned")["train"]) == 4
 
 
