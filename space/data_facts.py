@@ -63,9 +63,10 @@ def _to_html(report: dict[str, Any]) -> str:
         else "<p>No leak between its splits was found.</p>"
     )
     return (
-        f"<h2>{html.escape(report['dataset'])}</h2>{leaks}"
+        f"<h2>{html.escape(report['dataset'])}</h2><p>What this data set of chest CT slices holds, and the "
+        f"faults that <code>ladnn data audit</code> found in it.</p>{leaks}"
         + _table("Slices", ["split", "slices", *classes, "patients", "papers"], counts)
-        + _table("Lesions: slices with it, of those that are labelled", ["lesion", *splits], lesions)
+        + _table("Lesions: present, of labelled", ["lesion", *splits], lesions)
         + _table("What the audit found", ["finding", "times", "slices", "leak"], findings)
         + _file_only(report["file_only"])
     )
