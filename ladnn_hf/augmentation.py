@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from .image_processing_ladnn import LaDnnImageProcessor
+from .lungs_ladnn import lung_box
 from .preprocessing_ladnn import to_grey, to_pixel_values
 from .slice_dataset import NO_LESIONS
 
@@ -62,6 +63,8 @@ class SliceDataset(torch.utils.data.Dataset):
         processor: Gives size, mean and deviation.
         augmentation: Changes each slice; None for evaluation.
         seed: Seed of the changes.
+        groups: (N,) the group of each row, counted from 0: an epoch draws equally often from each group,
+            all of a group's rows before one of them comes again. None to take each row once.
     """
 
     def __init__(
@@ -70,11 +73,13 @@ class SliceDataset(torch.utils.data.Dataset):
         processor: LaDnnImageProcessor,
         augmentation: Augmentation | None = None,
         seed: int = 0,
+        groups: np.ndarray | None = None,
     ):
         self.rows = rows
         self.processor = processor
         self.augmentation = augmentation
         self.seed = seed
+        self._groups = [] if groups is None else [np.flatnonzero(groups == g) for g in np.unique(groups)]
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # data loader's workers see it
 
     def set_epoch(self, epoch: int) -> None:
@@ -86,18 +91,28 @@ class SliceDataset(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """`pixel_values` (C, H, W), `labels` (), `lesion_labels` (5,) with NaN for no label."""
-        row = self.rows[index]
+        row = self.rows[self._drawn(index) if self._groups else index]
         grey = to_grey(row["image"])
+        box = lung_box(grey) if self.processor.crop_to_lungs else None
         if self.augmentation is not None:
-            grey = self._changed(grey, index)
+            grey, box = self._changed(grey.crop(box), index), None
         size = (self.processor.size["height"], self.processor.size["width"])
-        pixel_values = to_pixel_values(grey, size, self.processor.image_mean, self.processor.image_std)
+        pixel_values = to_pixel_values(grey, size, self.processor.image_mean, self.processor.image_std, box)
         lesions = [np.nan if value is None else value for value in row.get("lesions") or NO_LESIONS]
         return {
             "pixel_values": torch.from_numpy(pixel_values),
             "labels": torch.tensor(row["label"]),
             "lesion_labels": torch.tensor(lesions, dtype=torch.float32),
         }
+
+    def _drawn(self, index: int) -> int:
+        """The row at a place of the epoch, a function of (seed, epoch, index) too."""
+        turn, group = divmod(index, len(self._groups))
+        members = self._groups[group]
+        turns = -(-len(self) // len(self._groups))
+        again, place = divmod(int(self._epoch) * turns + turn, len(members))
+        order = np.random.default_rng((self.seed, group, again)).permutation(len(members))
+        return int(members[order[place]])
 
     def _changed(self, grey: Image.Image, index: int) -> Image.Image:
         seed = np.random.SeedSequence((self.seed, int(self._epoch), index)).generate_state(1)[0]

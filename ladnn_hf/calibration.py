@@ -1,4 +1,4 @@
-"""Temperature and operating point, both chosen on a validation split."""
+"""Temperature, operating point and indeterminate band, all chosen on a validation split."""
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -7,6 +7,8 @@ from sklearn.metrics import log_loss, roc_curve
 
 SENSITIVITY = 0.90
 """The sensitivity that the operating point is chosen for."""
+DECIDED = 0.70
+"""Least share of slices that are answered positive or negative, not indeterminate."""
 
 
 def fit_temperature(covid_logits: np.ndarray, labels: np.ndarray) -> float:
@@ -36,3 +38,42 @@ def choose_threshold(
     lower = probabilities[probabilities < chosen]
     midpoint = (chosen + (lower.max() if len(lower) else 0.0)) / 2
     return float(np.clip(midpoint, 1e-6, 1 - 1e-6))
+
+
+def choose_band(
+    probabilities: np.ndarray, labels: np.ndarray, threshold: float, decided: float = DECIDED
+) -> tuple[float, float]:
+    """The band around the threshold that leaves the decided answers right as often as can be had.
+
+    Every band that holds the threshold, ends between two validation probabilities and leaves at least the
+    share `decided` outside is tried; of equally good ones the narrowest is taken, which decides the most.
+
+    Args:
+        probabilities: (N,), calibrated.
+        labels: (N,), 0 or 1.
+        threshold: The operating point.
+        decided: Least share of the slices outside the band, in (0, 1].
+
+    Returns:
+        (low, high): a slice is indeterminate from `low` up to, not including, `high`. Both are the threshold
+        where no band does better than none.
+    """
+    order = np.argsort(probabilities)
+    ranked, present = probabilities[order], labels[order]
+    right_below = np.concatenate([[0], (present == 0).cumsum()])  # of the first k slices
+    right_from = present.sum() - np.concatenate([[0], (present == 1).cumsum()])  # of all but those
+    at_threshold = int(np.searchsorted(ranked, threshold))
+    most = int(len(ranked) * (1 - decided))
+    best, chosen = (-1.0, 0), (at_threshold, at_threshold)
+    for low in range(max(0, at_threshold - most), at_threshold + 1):
+        for high in range(at_threshold, min(len(ranked), low + most) + 1):
+            outside = len(ranked) - (high - low)
+            score = ((right_below[low] + right_from[high]) / outside, outside)
+            if score > best:
+                best, chosen = score, (low, high)
+    edges = np.concatenate([[0.0], (ranked[1:] + ranked[:-1]) / 2, [1.0]])
+    low, high = chosen
+    return (
+        float(edges[low]) if low < at_threshold else threshold,
+        float(edges[high]) if high > at_threshold else threshold,
+    )

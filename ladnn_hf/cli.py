@@ -100,12 +100,43 @@ def _parser() -> argparse.ArgumentParser:
         "evaluate",
         _evaluate,
         "score a model on a split",
-        "Score a model on one split of a slice data set, with 95% intervals; print and write the report.",
-        "example: ladnn evaluate --dataset covid_ct --split test --output report",
+        "Score a model on one split of a slice data set, with 95% intervals, and beside it cleaned by the audit, "
+        "re-encoded, cropped, padded, turned, without lungs and with others', and what the file alone tells; "
+        "print and write the report, and draw its figures.",
+        "example: ladnn evaluate --dataset covid_ct --split test --external sars_ct --output report",
     )
     _add_model(evaluate)
     evaluate.add_argument("--dataset", required=True, help="folder that `ladnn data build` wrote")
     evaluate.add_argument("--split", default="test", help="the split to score (default: test)")
+    evaluate.add_argument(
+        "--external",
+        nargs="+",
+        default=[],
+        metavar="DATASET",
+        help="other data sets, never trained on: their split test, or all they have where there is none",
+    )
+    evaluate.add_argument(
+        "--runs",
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="folders that `ladnn train` wrote with the model's recipe and different seeds: their spread",
+    )
+    evaluate.add_argument(
+        "--without-lesions",
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="the same recipe and seeds trained without the lesion task: what the task gains",
+    )
+    evaluate.add_argument(
+        "--left-out",
+        nargs="+",
+        default=[],
+        type=_run_and_dataset,
+        metavar="RUN=DATASET",
+        help="runs, each with a data set that it was not trained on, to be scored there",
+    )
     evaluate.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the report")
 
     export = _command(
@@ -168,6 +199,11 @@ def _parser() -> argparse.ArgumentParser:
         "patient_id counts as a patient of its own (default: all slices go to train)",
     )
     from_folder.add_argument("--seed", type=int, default=42, help="decides who goes where (default: 42)")
+    from_folder.add_argument(
+        "--alike-together",
+        action="store_true",
+        help="keep near duplicates without patient_id, such as neighbours in one scan, in one split",
+    )
     _add_lesions_from(from_folder, "the columns of metadata.csv")
     _add_new_folder(from_folder)
 
@@ -283,6 +319,15 @@ def _fractions(text: str) -> tuple[float, ...]:
     return fractions
 
 
+def _run_and_dataset(text: str) -> tuple[str, str]:
+    run, _, dataset = text.partition("=")
+    if not (run and dataset):
+        raise argparse.ArgumentTypeError(
+            f"expected a run's folder and a data set's as RUN=DATASET, found {text!r}; name both."
+        )
+    return run, dataset
+
+
 def _predict(arguments: argparse.Namespace, _: list[str]) -> int:
     import logging
     import warnings
@@ -365,9 +410,17 @@ def _train(_: argparse.Namespace, rest: list[str]) -> int:
 def _evaluate(arguments: argparse.Namespace, _: list[str]) -> int:
     from .evaluation import evaluate, to_markdown, write_report
 
-    report = evaluate(arguments.model, arguments.dataset, arguments.split)
-    write_report(report, arguments.output)
-    print(to_markdown(report), end="")
+    evaluation = evaluate(
+        arguments.model,
+        arguments.dataset,
+        arguments.split,
+        external=arguments.external,
+        runs=arguments.runs,
+        without_lesions=arguments.without_lesions,
+        left_out=arguments.left_out,
+    )
+    write_report(evaluation, arguments.output)
+    print(to_markdown(evaluation.report), end="")
     return 0
 
 
@@ -415,6 +468,7 @@ def _data_from_folder(arguments: argparse.Namespace, _: list[str]) -> int:
             output=arguments.output,
             fractions=arguments.split,
             seed=arguments.seed,
+            alike_together=arguments.alike_together,
             lesions_from=arguments.lesions_from,
         )
     return _say_splits(arguments.output, slices)

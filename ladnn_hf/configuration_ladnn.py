@@ -24,6 +24,8 @@ class LaDnnConfig(PreTrainedConfig):
         temperature: Calibration temperature `T`: the COVID output is divided by it inside the model.
             1 until it is fitted on a validation split.
         threshold: Operating point: COVID probability, in (0, 1), from which a slice is `positive`.
+        indeterminate_band: (low, high) around the threshold: from `low` up to, not including, `high` the
+            decision is `indeterminate`. None for no such band.
 
     Raises:
         ValueError: A number is out of its range.
@@ -40,6 +42,7 @@ class LaDnnConfig(PreTrainedConfig):
     covid_loss_weight: float | int = 5.0
     temperature: float | int = 1.0
     threshold: float | int = 0.5
+    indeterminate_band: list[float | int] | tuple[float | int, ...] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         num_labels = kwargs.pop("num_labels", len(CLASSES))
@@ -54,6 +57,7 @@ class LaDnnConfig(PreTrainedConfig):
             ("covid_loss_weight", 0 < self.covid_loss_weight < inf, "above 0"),
             ("temperature", 0 < self.temperature < inf, "above 0"),
             ("threshold", 0 < self.threshold < 1, "in (0, 1)"),
+            ("indeterminate_band", self._holds_threshold(), "two numbers with the threshold between"),
         ):
             if not holds:
                 raise ValueError(
@@ -65,3 +69,7 @@ class LaDnnConfig(PreTrainedConfig):
                 f"LaDnnConfig expects the two classes {CLASSES}, found num_labels={num_labels} and "
                 f"id2label={self.id2label}; leave both out."
             )
+
+    def _holds_threshold(self) -> bool:
+        band = self.indeterminate_band
+        return band is None or (len(band) == 2 and 0 <= band[0] <= self.threshold <= band[1] <= 1)

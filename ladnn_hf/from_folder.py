@@ -1,20 +1,27 @@
 """A folder of a user's own slices, with class folders or a `metadata.csv`, to a slice data set."""
 
+import io
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 from datasets import DatasetDict
+from tqdm import tqdm
 
 from .archives import list_images, read_file
 from .labels import CLASSES, LESIONS
 from .patient_split import split_patients
+from .reading import UnreadableSlice, read_slice
 from .slice_dataset import NO_LESIONS, SPLITS, SliceFile, lesions_from_reports, write_slices
 from .tables import check_once, read_records
 
 METADATA = "metadata.csv"
 _LABELS = {**{name: name for name in CLASSES}, **{str(index): name for index, name in enumerate(CLASSES)}}
+_ALIASES = {"NonCOVID": ("non-COVID",)}
+"""What SARS-CoV-2-CT calls the folder of a class."""
 _CELLS = {"0": 0.0, "1": 1.0}
 _REMEDY = "correct the table and save it as CSV in UTF-8"
 
@@ -25,6 +32,7 @@ def build_from_folder(
     output: Path,
     fractions: tuple[float, float, float] | None = None,
     seed: int = 42,
+    alike_together: bool = False,
     lesions_from: str = "tables",
 ) -> DatasetDict:
     """Build a data set from slices of one's own.
@@ -39,6 +47,8 @@ def build_from_folder(
             folder so that no patient is in two splits; a slice without `patient_id` is taken for a
             patient of its own.
         seed: Decides who goes to which split.
+        alike_together: Keep slices without `patient_id` that are near duplicates in one split, as those
+            of a patient: neighbours in one scan must not be in two.
         lesions_from: `tables` takes the columns of lesions, `reports` reads the captions instead.
 
     Returns:
@@ -63,7 +73,8 @@ def build_from_folder(
     else:
         splits = {"train": _read(folder, lesions_from)}
     if fractions:
-        splits = _split(splits["train"], dict(zip(SPLITS, fractions, strict=True)), seed)
+        parts = dict(zip(SPLITS, fractions, strict=True))
+        splits = _split(splits["train"], parts, seed, alike_together)
         if empty := [split for split, files in splits.items() if not files]:
             raise ValueError(
                 f"{folder}: expected patients for {len(splits)} splits, found none left for "
@@ -93,13 +104,18 @@ def _read(folder: Path, lesions_from: str) -> list[SliceFile]:
 
 
 def _from_class_folders(folder: Path) -> list[SliceFile]:
-    holders = {name: folder / name for name in CLASSES if _is_there(folder / name)}
+    holders = {
+        name: folder / alias
+        for name in CLASSES
+        for alias in (name, *_ALIASES.get(name, ()))
+        if _is_there(folder / alias)
+    }
     if not holders:
         raise ValueError(
             f"{folder}: expected {METADATA} or the folders {' and '.join(CLASSES)}, found neither; name the "
             "folders so or write the table."
         )
-    _check_beside(folder, list(holders))
+    _check_beside(folder, [holder.name for holder in holders.values()])
     return [
         SliceFile(where=str(holder), read=read, file_name=f"{name}/{path}", label=name)
         for name, holder in holders.items()
@@ -178,12 +194,30 @@ def _lesions(row: dict[str, str], where: str) -> tuple[float, ...]:
     return tuple(_CELLS[cell] for cell in cells)
 
 
-def _split(files: list[SliceFile], fractions: dict[str, float], seed: int) -> dict[str, list[SliceFile]]:
+def _split(
+    files: list[SliceFile], fractions: dict[str, float], seed: int, alike_together: bool
+) -> dict[str, list[SliceFile]]:
     asked = {split: part for split, part in fractions.items() if part > 0}
+    unknown = [file for file in files if not file.patient_id]
+    groups = _alike(unknown) if alike_together else [file.file_name for file in unknown]
     # No id begins with a line break, so that a file on its own is never taken for a patient.
-    patients = [file.patient_id or f"\n{file.file_name}" for file in files]
+    stand_in = {file.file_name: f"\n{group}" for file, group in zip(unknown, groups, strict=True)}
+    patients = [file.patient_id or stand_in[file.file_name] for file in files]
     names = split_patients(patients, [file.label for file in files], asked, seed)
     splits = {split: [] for split in asked}
     for file, split in zip(files, names, strict=True):
         splits[split].append(file)
     return splits
+
+
+def _alike(files: list[SliceFile]) -> list[int]:
+    from .near_duplicates import alike_groups  # OpenCV and faiss: only for who asks for it
+
+    def greys() -> Iterator[np.ndarray]:
+        for file in tqdm(files, desc="looking for near duplicates", unit="slice", delay=2, disable=None):
+            try:
+                yield np.asarray(read_slice(io.BytesIO(file.read())))
+            except UnreadableSlice as error:
+                raise ValueError(f"{file.where}: {file.file_name}: {error}") from error
+
+    return alike_groups(greys()).tolist()

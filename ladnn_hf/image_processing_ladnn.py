@@ -9,6 +9,7 @@ from transformers.image_utils import ImageInput, make_flat_list_of_images
 from transformers.utils import TensorType
 
 from .labels import LESIONS
+from .lungs_ladnn import lung_box
 from .preprocessing_ladnn import to_grey, to_pixel_values, to_probabilities
 
 
@@ -19,6 +20,8 @@ class LaDnnImageProcessor(BaseImageProcessor):
         size: `{"height": H, "width": W}` in pixels of the network's input.
         image_mean: Mean for each channel, for pixel values in [0, 1].
         image_std: Standard deviation for each channel, likewise.
+        crop_to_lungs: Show the network the box around the lungs alone, and so the same field of view from
+            every scanner; a slice in which no lungs are found is shown whole.
 
     Raises:
         ValueError: `size` lacks a key, or mean and deviation have different lengths.
@@ -31,12 +34,14 @@ class LaDnnImageProcessor(BaseImageProcessor):
         size: dict[str, int] | None = None,
         image_mean: list[float] | None = None,
         image_std: list[float] | None = None,
+        crop_to_lungs: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.size = dict(size or {"height": 224, "width": 224})
         self.image_mean = list(image_mean or [0.5, 0.5, 0.5])
         self.image_std = list(image_std or [0.5, 0.5, 0.5])
+        self.crop_to_lungs = crop_to_lungs
         if set(self.size) != {"height", "width"}:
             raise ValueError(
                 f"LaDnnImageProcessor expects `size` with the keys height and width, found {self.size}; "
@@ -60,7 +65,11 @@ class LaDnnImageProcessor(BaseImageProcessor):
         """
         size = (self.size["height"], self.size["width"])
         greys = [to_grey(to_pil_image(image)) for image in make_flat_list_of_images(images)]
-        pixel_values = [to_pixel_values(grey, size, self.image_mean, self.image_std) for grey in greys]
+        boxes = [lung_box(grey) if self.crop_to_lungs else None for grey in greys]
+        pixel_values = [
+            to_pixel_values(grey, size, self.image_mean, self.image_std, box)
+            for grey, box in zip(greys, boxes, strict=True)
+        ]
         return BatchFeature(
             {"pixel_values": np.stack(pixel_values)}, tensor_type=return_tensors or TensorType.NUMPY
         )

@@ -12,6 +12,7 @@ from PIL import Image
 
 from .engines import open_engine
 from .labels import CLASSES, LESIONS
+from .lungs_ladnn import lung_box
 from .preprocessing_ladnn import to_pixel_values, to_probabilities
 from .reading import UnreadableSlice, gate, read_slice
 
@@ -41,11 +42,13 @@ class Prediction:
     model: str
     """The model that answered."""
     maps: np.ndarray | None = field(default=None, repr=False, compare=False)
-    """(6, h, w), where COVID and each lesion were seen, in logits; None without such a map."""
+    """(6, h, w) over the box, where COVID and each lesion were seen, in logits; None without such a map."""
+    box: tuple[float, float, float, float] | None = field(default=None, repr=False, compare=False)
+    """(left, upper, right, lower) in pixels of what the network was shown; None for the whole slice."""
 
     def to_dict(self) -> dict:
-        """All fields but the maps, ready for JSON."""
-        return {name: value for name, value in vars(self).items() if name != "maps"}
+        """All fields but maps and box, ready for JSON."""
+        return {name: value for name, value in vars(self).items() if name not in ("maps", "box")}
 
 
 class Predictor:
@@ -68,10 +71,14 @@ class Predictor:
         _check(folder, config, processor)
         self.name = "bundled" if model is None else str(model)
         self.threshold: float = config["threshold"]
+        self.band: tuple[float, float] | None = config.get("indeterminate_band") and tuple(
+            config["indeterminate_band"]
+        )
         self.batch_size = batch_size
         self._gate = gate
         self._size = (processor["size"]["height"], processor["size"]["width"])
         self._mean, self._std = processor["image_mean"], processor["image_std"]
+        self._crop_to_lungs = processor.get("crop_to_lungs", False)
         self._engine = open_engine(folder, config, (len(self._mean), *self._size))
 
     def __call__(self, image: str | Path | Image.Image) -> Prediction:
@@ -89,7 +96,7 @@ class Predictor:
             yield from self._answer(batch)
 
     def _answer(self, batch: list[str | Path | Image.Image]) -> Iterator[Prediction]:
-        inputs, refusals = [], []
+        inputs, boxes, refusals = [], [], []
         for image in batch:
             try:
                 grey = read_slice(image)
@@ -98,26 +105,32 @@ class Predictor:
                 refusal = str(error)
             refusals.append(refusal)
             if refusal is None:
-                inputs.append(to_pixel_values(grey, self._size, self._mean, self._std))
-        answers = self._probabilities(inputs)
+                boxes.append(lung_box(grey) if self._crop_to_lungs else None)
+                inputs.append(to_pixel_values(grey, self._size, self._mean, self._std, boxes[-1]))
+        answers = zip(self._probabilities(inputs), boxes, strict=False)
         for image, refusal in zip(batch, refusals, strict=True):
             name = "" if isinstance(image, Image.Image) else str(image)
             if refusal is not None:
                 yield Prediction(name, None, None, "refused", None, refusal, self.threshold, self.name)
                 continue
-            covid, lesions, maps = next(answers)
-            positive = covid >= self.threshold
+            (covid, lesions, maps), box = next(answers)
             yield Prediction(
                 image=name,
-                label=CLASSES[int(positive)],
+                label=CLASSES[int(covid >= self.threshold)],
                 covid_probability=float(covid),
-                decision="positive" if positive else "negative",
+                decision=self._decide(covid),
                 lesions=dict(zip(LESIONS, lesions.tolist(), strict=True)),
                 reason=None,
                 threshold=self.threshold,
                 model=self.name,
                 maps=maps,
+                box=box,
             )
+
+    def _decide(self, covid: float) -> str:
+        if self.band and self.band[0] <= covid < self.band[1]:
+            return "indeterminate"
+        return "positive" if covid >= self.threshold else "negative"
 
     def _probabilities(self, inputs: list[np.ndarray]) -> Iterator[tuple]:
         if not inputs:
@@ -149,11 +162,17 @@ def _check(folder: Path, config: dict, processor: dict) -> None:
     size = processor.get("size")
     height, width = (size.get("height"), size.get("width")) if isinstance(size, dict) else (None, None)
     mean, std = processor.get("image_mean"), processor.get("image_std")
-    threshold = config.get("threshold")
+    threshold, band = config.get("threshold"), config.get("indeterminate_band")
     numbers = isinstance(mean, list) and isinstance(std, list) and all(map(_is_number, [*mean, *std]))
     for name, found, holds, expected in (
         ("model_type", config.get("model_type"), config.get("model_type") == "ladnn", "'ladnn'"),
         ("threshold", threshold, _is_number(threshold) and 0 < threshold < 1, "a number in (0, 1)"),
+        (
+            "indeterminate_band",
+            band,
+            band is None or (_are_numbers(band, 2) and 0 <= band[0] <= threshold <= band[1] <= 1),
+            "two numbers in [0, 1] with the threshold between",
+        ),
         (
             "size",
             size,
@@ -165,6 +184,10 @@ def _check(folder: Path, config: dict, processor: dict) -> None:
     ):
         if not holds:
             raise ValueError(f"{folder}: expected {name} to be {expected}, found {found!r}; {_REMEDY}.")
+
+
+def _are_numbers(value: object, count: int) -> bool:
+    return isinstance(value, list) and len(value) == count and all(map(_is_number, value))
 
 
 def _is_number(value: object) -> bool:

@@ -11,13 +11,15 @@ lighter but miss copies that are cropped by a tenth: `benchmarks/near_duplicates
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import faiss
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
 SAME_IMAGE = 0.93
@@ -165,6 +167,23 @@ class FeatureStore:
         """Features of slices from all over the data set."""
         step = max(1, len(self) // _TRAINING)
         return _strongest(np.concatenate([self._records(at, 1) for at in range(0, len(self), step)]))
+
+
+def alike_groups(greys: Iterable[np.ndarray]) -> np.ndarray:
+    """Number the groups of slices that near duplicates link, directly or through others.
+
+    Args:
+        greys: Slices as (height, width) greys of 8 bits.
+
+    Returns:
+        (N,) the group of each slice, counted from 0 in the order of their first slices.
+    """
+    with FeatureStore() as store:
+        for grey in greys:
+            store.add(grey)
+        links = np.array([pair[:2] for pair in store.pairs()], dtype=int).reshape(-1, 2)
+        shape = (len(store), len(store))
+    return connected_components(coo_array((np.ones(len(links)), links.T), shape=shape), directed=False)[1]
 
 
 def _shrink(grey: np.ndarray) -> np.ndarray:

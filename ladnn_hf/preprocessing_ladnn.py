@@ -49,22 +49,27 @@ def apply_window(hu: np.ndarray, level: float = -600.0, width: float = 1500.0) -
 
 
 def to_pixel_values(
-    grey: Image.Image, size: tuple[int, int], mean: list[float], std: list[float]
+    grey: Image.Image,
+    size: tuple[int, int],
+    mean: list[float],
+    std: list[float],
+    box: tuple[float, float, float, float] | None = None,
 ) -> np.ndarray:
-    """Resize a grey picture, scale it to [0, 1], normalise it and repeat it over the channels.
+    """Resize a grey picture or a part of it, scale it to [0, 1], normalise it, repeat it over the channels.
 
     Args:
         grey: Mode `L`, any size.
         size: (height, width) in pixels of the network's input.
         mean: One a channel, in units of [0, 1].
         std: One a channel, likewise.
+        box: (left, upper, right, lower) in pixels of the part; None for the whole.
 
     Returns:
         float32 (C, H, W), C the length of `mean`.
     """
     height, width = size
-    if grey.size != (width, height):
-        grey = grey.resize((width, height), RESAMPLING)
+    if box is not None or grey.size != (width, height):
+        grey = grey.resize((width, height), RESAMPLING, box)
     plane = np.asarray(grey, dtype=np.float32) / np.float32(255)
     shape = (-1, 1, 1)
     return (plane - np.float32(mean).reshape(shape)) / np.float32(std).reshape(shape)

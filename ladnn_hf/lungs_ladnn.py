@@ -1,0 +1,138 @@
+"""Where the lungs lie in a grey slice: numpy and Pillow alone, since it is part of the preprocessing.
+
+A slice in any window has lungs that are darker than the chest wall around them. Otsu's threshold (IEEE
+Transactions on Systems, Man, and Cybernetics, 1979) parts the two; what is dark and reaches a corner is
+the air around the patient.
+"""
+
+import numpy as np
+from PIL import Image
+
+GRID = 128
+"""Height and width of the grid on which lungs are looked for."""
+_LEAST_PART = 0.012
+"""Share of the picture below which a dark region is an airway, a bowel or a shadow."""
+_LEAST_LUNGS = 0.04
+"""Share of the picture below which what was found is no pair of lungs."""
+_LEAST_SIDES = (0.30, 0.25)
+"""Least width and height of the lungs' box, in shares of the picture: below it half a lung was missed."""
+_CORNER = 3
+"""Cells from a corner that count as the corner: scans of printed figures have thin frames."""
+_REACH = 6
+"""Cells over which a gap, a vessel or a lesion at the edge, is closed."""
+
+
+def find_lungs(grey: Image.Image) -> np.ndarray | None:
+    """Find the lungs, vessels and small lesions in them included.
+
+    A lung that a large consolidation fills is missed in part: it is as bright as the chest wall.
+
+    Args:
+        grey: A slice, mode `L`, any size.
+
+    Returns:
+        bool (128, 128) over the whole picture, whatever its shape; None where there are no lungs.
+    """
+    lungs = _dark_lungs(grey)
+    return None if lungs is None else _closed(lungs)
+
+
+def lung_box(grey: Image.Image, margin: float = 0.03) -> tuple[float, float, float, float] | None:
+    """The box around both lungs.
+
+    Args:
+        grey: A slice, mode `L`, any size.
+        margin: Added on each side, in shares of the picture's width or height.
+
+    Returns:
+        (left, upper, right, lower) in pixels, inside the picture; None where there are no lungs.
+    """
+    lungs = _dark_lungs(grey)
+    if lungs is None:
+        return None
+    columns, rows = np.flatnonzero(lungs.any(axis=0)), np.flatnonzero(lungs.any(axis=1))
+    left, upper = columns[0] / GRID, rows[0] / GRID
+    right, lower = (columns[-1] + 1) / GRID, (rows[-1] + 1) / GRID
+    width, height = grey.size
+    return (
+        max(0.0, left - margin) * width,
+        max(0.0, upper - margin) * height,
+        min(1.0, right + margin) * width,
+        min(1.0, lower + margin) * height,
+    )
+
+
+def _dark_lungs(grey: Image.Image) -> np.ndarray | None:
+    small = np.asarray(grey.resize((GRID, GRID), Image.Resampling.BOX, reducing_gap=None))
+    dark = small <= _otsu(small)
+    starts, ends, region = _regions(dark)
+    if not len(starts):
+        return None
+    row, left = np.divmod(starts, GRID + 1)
+    right = left + ends - starts
+    area = np.bincount(region, ends - starts)
+    box = np.full((4, len(area)), GRID)  # left, upper, and the negatives of right and lower
+    for side, values in zip(box, (left, row, -right, -(row + 1)), strict=True):
+        np.minimum.at(side, region, values)
+    width, height = -box[2] - box[0], -box[3] - box[1]
+    edge = (row < _CORNER) | (row >= GRID - _CORNER)
+    corner = edge & ((left < _CORNER) | (right > GRID - _CORNER))
+    outside = np.bincount(region, corner, minlength=len(area)) > 0
+    frame = (np.minimum(width, height) > 0.93 * GRID) & (area < 0.35 * width * height)
+    kept = (area >= _LEAST_PART * GRID**2) & ~outside & ~frame
+    lungs = np.zeros(GRID * (GRID + 1) + 1, dtype=np.int8)
+    lungs[starts[kept[region]]] += 1
+    lungs[ends[kept[region]]] -= 1
+    lungs = lungs.cumsum(dtype=np.int8)[:-1].reshape(GRID, GRID + 1)[:, :GRID].astype(bool)
+    sides = lungs.any(axis=0), lungs.any(axis=1)
+    if lungs.mean() < _LEAST_LUNGS or any(
+        np.ptp(np.flatnonzero(side)) < least * GRID for side, least in zip(sides, _LEAST_SIDES, strict=True)
+    ):
+        return None
+    return lungs
+
+
+def _otsu(grey: np.ndarray) -> int:
+    """The grey that parts dark from bright with the largest variance between the two."""
+    counts = np.bincount(grey.ravel(), minlength=256).astype(np.float64)
+    below, moment = counts.cumsum(), (counts * np.arange(256)).cumsum()
+    parts = below * (below[-1] - below)
+    between = (moment[-1] * below - below[-1] * moment) ** 2 / np.maximum(parts, 1)
+    return int(between.argmax())
+
+
+def _regions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Runs of a mask and the connected region, counted from 0, that each belongs to.
+
+    Runs are `starts` (inclusive) to `ends` (exclusive) in a flat grid whose rows have one column more.
+    """
+    flat = np.pad(mask, ((0, 0), (0, 1))).ravel().astype(np.int8)
+    changes = np.diff(flat, prepend=0, append=0)
+    starts, ends = np.flatnonzero(changes == 1), np.flatnonzero(changes == -1)
+    stride = mask.shape[1] + 1
+    first = np.searchsorted(ends, starts + stride, "right")  # runs of the next row that overlap
+    count = np.maximum(np.searchsorted(starts, ends + stride, "left") - first, 0)
+    upper = np.repeat(np.arange(len(starts)), count)
+    lower = np.arange(count.sum()) - np.repeat(count.cumsum() - count, count) + np.repeat(first, count)
+    label = np.arange(len(starts))
+    while True:
+        smaller = label.copy()
+        np.minimum.at(smaller, upper, label[lower])
+        np.minimum.at(smaller, lower, label[upper])
+        smaller = smaller[smaller]
+        if np.array_equal(smaller, label):
+            return starts, ends, np.unique(label, return_inverse=True)[1]
+        label = smaller
+
+
+def _closed(mask: np.ndarray) -> np.ndarray:
+    """Morphological closing by a square, with the picture's edge taken for more of the same."""
+    padded = np.pad(mask, 2 * _REACH, mode="edge")
+    grown = _spread(padded)
+    return ~_spread(~grown)[2 * _REACH : -2 * _REACH, 2 * _REACH : -2 * _REACH]
+
+
+def _spread(mask: np.ndarray) -> np.ndarray:
+    for axis in (0, 1):
+        mask = np.logical_or.reduce([np.roll(mask, step, axis) for step in range(-_REACH, _REACH + 1)])
+    return mask
