@@ -42,12 +42,16 @@ def build_page(predictor: Predictor) -> gr.Blocks:
             return _waiting(), None, None
         prediction = predictor(path)
         if prediction.maps is None:
-            return _answer_html(prediction), None, None
-        seen = read_slice(path), prediction.maps  # kept for the session: the upload itself is soon deleted
-        return _answer_html(prediction), look(seen, view), seen
+            return _answer_html(prediction, predictor.band), None, None
+        # Kept for the session: the upload itself is soon deleted.
+        seen = read_slice(path), prediction.maps, prediction.box
+        return _answer_html(prediction, predictor.band), look(seen, view), seen
 
-    def look(seen: tuple[Image.Image, np.ndarray] | None, view: str) -> Image.Image | None:
-        return None if seen is None else overlay(seen[0], seen[1][VIEWS[view]])
+    def look(seen: tuple[Image.Image, np.ndarray, tuple | None] | None, view: str) -> Image.Image | None:
+        if seen is None:
+            return None
+        grey, maps, box = seen
+        return overlay(grey, maps[VIEWS[view]], box)
 
     def predict(image: str | None) -> dict:
         """One slice in, the same JSON out as `ladnn predict --format json`, without the server's paths."""
@@ -114,19 +118,20 @@ def _waiting() -> str:
     )
 
 
-def _answer_html(prediction: Prediction) -> str:
+def _answer_html(prediction: Prediction, band: tuple[float, float] | None) -> str:
     """The answer at a glance; everything that came from outside is escaped."""
     title = f'<h2 class="{prediction.decision}">{DECISIONS[prediction.decision]}</h2>'
     if prediction.decision == "refused":
         return f"{title}<p>{html.escape(prediction.reason[0].upper() + prediction.reason[1:])}</p>"
     probability, threshold = prediction.covid_probability, prediction.threshold
+    undecided = f" and cannot tell from {band[0]:.3f} up to {band[1]:.3f}" if band else ""
     lesions = "".join(
         f"<tr><th scope='row'>{LESION_NAMES[name]}</th><td>{_bar(p, 'lesion')}</td><td>{p:.2f}</td></tr>"
         for name, p in prediction.lesions.items()
     )
     return (
         f"{title}<p>Probability of COVID-19 <strong>{probability:.3f}</strong>; "
-        f"the model calls a slice positive from {threshold:.3f}.</p>"
+        f"the model calls a slice positive from {threshold:.3f}{undecided}.</p>"
         f"{_bar(probability, prediction.decision, threshold)}"
         "<table><caption>Lesion scores, if it is COVID-19; learned from few labels</caption>"
         f"{lesions}</table>"

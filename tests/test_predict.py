@@ -359,3 +359,11 @@ def test_an_export_never_overwrites(micro_folder, tmp_path):
     result = run_ladnn("export", "--format", "hf", "--model", micro_folder, "--output", tmp_path / "there")
     assert result.returncode == 1
     assert "expected a folder that is not there yet" in result.stderr
+
+
+def test_an_overlay_of_a_part_of_the_slice_stays_in_it(phantom):
+    coloured = np.asarray(overlay(phantom, np.full((3, 3), 9.0), box=(10, 20, 50, 80))).astype(int)
+    red_over_blue = coloured[..., 0] - coloured[..., 2]
+    assert red_over_blue[20:80, 10:50].min() > 60
+    red_over_blue[20:80, 10:50] = 0
+    assert red_over_blue.max() == 0
