@@ -34,6 +34,25 @@ def published(size: int) -> Augmentation:
     )
 
 
+class RandomWindow(torch.nn.Module):
+    """The slice as another window, reconstruction or printing press would show it.
+
+    Edges of the window move by up to 0.15 (lower) and 0.35 (upper) of its width, gamma lies between 0.55
+    and 1.8, and in every other slice a random smooth rising curve takes up to half of the weight.
+    """
+
+    def forward(self, grey: Tensor) -> Tensor:
+        """Change a slice, uint8 (1, H, W)."""
+        low, high, gamma, share = torch.rand(4).tolist()
+        low, high = 0.15 * (2 * low - 1), 1 + 0.35 * (2 * high - 1)
+        curve = ((torch.linspace(0, 1, 256) - low) / (high - low)).clamp(0, 1) ** np.exp(1.2 * gamma - 0.6)
+        if torch.rand(()) < 0.5:
+            rising = torch.nn.functional.pad(torch.empty(6).exponential_().cumsum(0), (1, 0))
+            points = np.interp(curve, np.linspace(0, 1, 7), rising / rising[-1])
+            curve = torch.lerp(curve, torch.from_numpy(points).float(), 0.5 * share)
+        return (255 * curve).round().to(torch.uint8)[grey.long()]
+
+
 def strong(size: int) -> Augmentation:
     """Crops, aspect, window and what the file format leaves behind, all varied.
 
@@ -47,7 +66,7 @@ def strong(size: int) -> Augmentation:
             v2.RandomHorizontalFlip(),
             v2.RandomApply([v2.RandomRotation(10, v2.InterpolationMode.BILINEAR)], p=0.5),
             v2.RandomApply([v2.GaussianBlur(5, (0.1, 1.5))], p=0.3),
-            v2.ColorJitter(brightness=0.2, contrast=0.2),
+            RandomWindow(),
         ]
     )
 
