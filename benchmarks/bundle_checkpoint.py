@@ -1,14 +1,19 @@
 """Make a training run the bundled checkpoint: export it, score it, write its report and the README's scores.
 
-python benchmarks/bundle_checkpoint.py runs/bundled covid_ct
+python benchmarks/bundle_checkpoint.py runs/bundled covid_ct --external sars_ct --runs runs/bundled runs/43
+
+What follows the two folders goes to `ladnn evaluate` on the test split.
 """
 
 import argparse
 import json
 import shutil
+import sys
+import tempfile
 from pathlib import Path
 
-from ladnn_hf.evaluation import evaluate, to_markdown
+from ladnn_hf.cli import main
+from ladnn_hf.evaluation import to_tables
 from ladnn_hf.export import export_onnx
 from ladnn_hf.inference import BUNDLED
 from ladnn_hf.metrics import to_json
@@ -16,20 +21,28 @@ from ladnn_hf.metrics import to_json
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("run", type=Path, help="folder that `ladnn train` wrote")
 parser.add_argument("dataset", help="folder that `ladnn data build` wrote")
-arguments = parser.parse_args()
+arguments, flags = parser.parse_known_args()
 
 training = json.loads((arguments.run / "metrics.json").read_text())
 shutil.rmtree(BUNDLED, ignore_errors=True)
 export_onnx(arguments.run, BUNDLED)
 for path in BUNDLED.iterdir():
     path.chmod(0o644)
-reports = {split: evaluate(None, arguments.dataset, split) for split in ("validation", "test")}
-report = {"weights_sha256": reports["test"]["weights_sha256"], "training": training, **reports}
+report = {"training": training}
+(BUNDLED / "report.json").write_text(to_json(report))  # what is scored now says how it was trained
+for split, more in (("validation", []), ("test", flags)):
+    with tempfile.TemporaryDirectory() as folder:
+        status = main(
+            ["evaluate", "--dataset", arguments.dataset, "--split", split, "--output", folder, *more]
+        )
+        if status:
+            sys.exit(status)
+        report[split] = json.loads((Path(folder) / "report.json").read_text())
+report = {"weights_sha256": report["test"]["weights_sha256"], **report}
 (BUNDLED / "report.json").write_text(to_json(report))
 
 readme = Path(__file__).resolve().parents[1] / "README.md"
-table = to_markdown(reports["test"]).split("\n\n", 2)[2]
 before, rest = readme.read_text().split("<!-- scores -->\n")
 after = rest.split("<!-- /scores -->")[1]
-readme.write_text(f"{before}<!-- scores -->\n{table}<!-- /scores -->{after}")
+readme.write_text(f"{before}<!-- scores -->\n{to_tables(report['test'])}<!-- /scores -->{after}")
 print(BUNDLED, readme)

@@ -100,9 +100,9 @@ def _parser() -> argparse.ArgumentParser:
         "evaluate",
         _evaluate,
         "score a model on a split",
-        "Score a model on one split of a slice data set, with 95% intervals, and beside it cleaned by the audit, "
-        "re-encoded, cropped, padded, turned, without lungs and with others', and what the file alone tells; "
-        "print and write the report, and draw its figures.",
+        "Score a model on one split of a slice data set, with 95% intervals: as it is, cleaned by the audit, "
+        "re-encoded, cropped, padded, turned, without lungs and with others'; and how well the file alone "
+        "does. Print and write the report, and draw its figures.",
         "example: ladnn evaluate --dataset covid_ct --split test --external sars_ct --output report",
     )
     _add_model(evaluate)
@@ -373,7 +373,7 @@ def _write_overlay(answer, number: int, folder: Path) -> bool:
 
     path = folder / f"{number:05d}_{Path(answer.image).stem[:60]}.png"
     try:
-        overlay(read_slice(answer.image), answer.maps[0]).save(path)
+        overlay(read_slice(answer.image), answer.maps[0], answer.box).save(path)
     except (ValueError, OSError) as error:
         print(f"ladnn predict: no overlay of {answer.image}: {error}", file=sys.stderr)
         return False

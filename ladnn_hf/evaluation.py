@@ -1,111 +1,199 @@
 """The honest score of a model on a split: every number with its interval and its coverage."""
 
 import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
+from datasets import DatasetDict
 
 from .engines import WEIGHTS
+from .evaluation_figures import FIGURES, write_figures
 from .inference import BUNDLED, Predictor
-from .labels import LESIONS
-from .metrics import RESAMPLES, decision_metrics, lesion_metrics, probability_metrics, to_json, with_intervals
+from .metrics import (
+    BINS,
+    RESAMPLES,
+    auc,
+    decision_metrics,
+    interval,
+    lesion_metrics,
+    probability_metrics,
+    share,
+    to_json,
+    with_intervals,
+)
+from .rendering import render
+from .run_scores import ablation, check_pairs, read_metrics, score_left_out, score_seeds, seeds_of, spread
+from .score_table import Scored, audited_rows, changed_rows, external_row, lung_rows, official_row
 from .slice_dataset import load_slices, to_lesion_labels, values_of
+from .slice_scores import REFUSED_PROBABILITY, SliceScores, score_slices
 
-REFUSED_PROBABILITY = 0.5
-"""What a true slice counts as when it was refused."""
+_TEMPLATES = Path(__file__).parent / "templates"
 
 
-def evaluate(model: str | None, dataset: str, split: str = "test") -> dict[str, Any]:
-    """Score a model folder (None: the bundled checkpoint) on one split of a slice data set.
+@dataclass(frozen=True)
+class Evaluation:
+    """A report, and the answers that its figures are drawn from."""
+
+    report: dict[str, Any]
+    """See `evaluate`."""
+    labels: np.ndarray
+    """(N,), 0 or 1."""
+    scores: SliceScores
+    """What the model said of the N slices of the split."""
+
+
+def evaluate(
+    model: str | None,
+    dataset: str,
+    split: str = "test",
+    *,
+    external: Sequence[str] = (),
+    runs: Sequence[str] = (),
+    without_lesions: Sequence[str] = (),
+    left_out: Sequence[tuple[str, str]] = (),
+) -> Evaluation:
+    """Score a model folder on one split of a slice data set, and beside it what the score may rest on.
+
+    Args:
+        model: A model folder; None for the bundled checkpoint.
+        dataset: Folder of the data set.
+        split: The split to score.
+        external: Folders of other data sets, never trained on.
+        runs: Folders of training runs of the model's recipe, with different seeds.
+        without_lesions: Folders of runs of the same recipe and seeds without the lesion task.
+        left_out: (run, data set): runs, each with the folder of a data set that it was not trained on.
 
     Returns:
-        `model`, `weights_sha256`, `dataset`, `split`, `slices`, `refused`, `threshold`, `versions`, and
-        the numbers of the `probabilities`, of the decisions `at_threshold` and `at_0.5`, and of the
-        `lesions`, each as `[value, low, high]`, a 95% bootstrap interval.
+        The answers, and the report: `model`, `weights_sha256`, `dataset`, `split`, `slices`, `refused`,
+        `indeterminate`, `threshold`, `temperature`, `indeterminate_band`, `versions`; the numbers of the
+        `probabilities`, of what was `decided`, of the decisions `at_threshold` and `at_0.5`, and of the
+        `lesions`, each as `[value, low, high]`, a 95% bootstrap interval; `rows`, see `score_table`; `runs`,
+        see `run_scores.spread`; `ablation` and `left_out`, see there; what `training` wrote of itself.
 
     Raises:
-        ValueError: There is no such model, data set or split.
+        ValueError: There is no such model, data set, split or run, or runs do not go together.
     """
     splits = load_slices(dataset)
     if split not in splits:
         raise ValueError(f"{dataset}: expected a split {split}, found {sorted(splits)}; name one of these.")
-    rows = splits[split]
+    others = {path: load_slices(path) for path in (*external, *(path for _, path in left_out))}
+    by_seed, by_seed_without = seeds_of(runs), seeds_of(without_lesions)
+    check_pairs(by_seed, by_seed_without)
+    for run, _ in left_out:
+        read_metrics(run)  # what is no run is refused before the long work, not after it
+    rows, folder = splits[split], Path(model) if model else BUNDLED
     predictor = Predictor(model)
-    pictures = (row["image"] for row in rows.select_columns("image"))
-    answers = list(
-        tqdm(predictor.predict(pictures), total=len(rows), desc=f"{split} split", unit="slice", delay=2)
-    )
-    labels = np.array(rows["label"])
-    covid = np.array(
-        [REFUSED_PROBABILITY if a.covid_probability is None else a.covid_probability for a in answers]
-    )
-    lesions = np.array(
-        [[a.lesions[name] if a.lesions else REFUSED_PROBABILITY for name in LESIONS] for a in answers]
-    )
-    labelled = to_lesion_labels(values_of(rows, "lesions"))
-    weights = (Path(model) if model else BUNDLED) / WEIGHTS
-    return {
+    scores = score_slices(predictor, rows, f"{split} split")
+    scored = Scored(rows, np.array(rows["label"]), scores)
+    with_lesions = score_seeds(by_seed, rows)
+    report = {
         "model": predictor.name,
-        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None,
+        "weights_sha256": _sha256(folder / WEIGHTS),
         "dataset": Path(dataset).name,
         "split": split,
         "slices": len(rows),
-        "refused": sum(a.decision == "refused" for a in answers),
+        "refused": int((scores.decisions == "refused").sum()),
+        "indeterminate": int((scores.decisions == "indeterminate").sum()),
         "threshold": predictor.threshold,
-        "probabilities": with_intervals(probability_metrics, labels, covid),
-        "at_threshold": with_intervals(decision_metrics, labels, covid >= predictor.threshold),
-        "at_0.5": with_intervals(decision_metrics, labels, covid >= 0.5),
-        "lesions": _lesions_with_intervals(labelled, lesions),
+        "temperature": _read(folder / "config.json").get("temperature", 1.0),
+        "indeterminate_band": predictor.band,
+        **_numbers(scored, predictor.threshold),
+        "lesions": _lesions(to_lesion_labels(values_of(rows, "lesions")), scores.lesions),
+        "rows": _rows(scored, splits, split, predictor, Predictor(model, gate=False))
+        + [external_row(path, others[path], predictor) for path in external],
+        "runs": spread(with_lesions),
+        "ablation": ablation(with_lesions, score_seeds(by_seed_without, rows)),
+        "left_out": [score_left_out(run, path, others[path]) for run, path in left_out],
+        "training": _read(folder / "metrics.json") or _read(folder / "report.json").get("training"),
         "versions": {name: version(name) for name in ("ladnn_hf", "onnxruntime", "pillow", "numpy")},
+    }
+    return Evaluation(report, scored.labels, scores)
+
+
+def write_report(evaluation: Evaluation, output: Path) -> None:
+    """Write `report.json`, `report.md` and its figures into a folder."""
+    output.mkdir(parents=True, exist_ok=True)
+    report, scores = evaluation.report, evaluation.scores
+    write_figures(report, evaluation.labels, scores.covid, scores.lesions, output)
+    (output / "report.json").write_text(to_json(report), encoding="utf-8")
+    (output / "report.md").write_text(to_markdown(report), encoding="utf-8")
+
+
+def to_markdown(report: Mapping[str, Any]) -> str:
+    """The report as a page for people."""
+    return _render("report.md.jinja", report, heading="##", figures=FIGURES)
+
+
+def to_body(report: Mapping[str, Any]) -> str:
+    """The page without title, training and figures, for a chapter of a model's card."""
+    return _render("report_body.md.jinja", report, heading="###")
+
+
+def to_tables(report: Mapping[str, Any]) -> str:
+    """The tables of the page alone: the numbers, the rows and the lesions."""
+    return _render("score_tables.md.jinja", report)
+
+
+def _render(template: str, report: Mapping[str, Any], **more: Any) -> str:
+    facts = {"refused": REFUSED_PROBABILITY, "resamples": RESAMPLES, "bins": BINS}
+    return render(_TEMPLATES, template, report=report, number=_number, count=_count, **facts, **more)
+
+
+def _rows(
+    scored: Scored, splits: DatasetDict, split: str, predictor: Predictor, ungated: Predictor
+) -> list[dict[str, Any]]:
+    cleaned, file_only = audited_rows(scored, splits, split)
+    return [
+        official_row(scored, split),
+        cleaned,
+        *changed_rows(scored, predictor),
+        file_only,
+        *lung_rows(scored, ungated),
+    ]
+
+
+def _numbers(scored: Scored, threshold: float) -> dict[str, dict[str, list[float]]]:
+    labels, covid, decided = scored.labels, scored.scores.covid, scored.scores.decided
+    right = labels == (scored.scores.decisions == "positive")
+    return {
+        "probabilities": with_intervals(probability_metrics, labels, covid),
+        "decided": {
+            "share": interval(share, decided, np.ones_like(decided)),
+            "accuracy": interval(share, right, decided),
+        },
+        "at_threshold": with_intervals(decision_metrics, labels, covid >= threshold),
+        "at_0.5": with_intervals(decision_metrics, labels, covid >= 0.5),
     }
 
 
-def write_report(report: dict[str, Any], output: Path) -> None:
-    """Write `report.json` and `report.md` into a folder."""
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "report.json").write_text(to_json(report))
-    (output / "report.md").write_text(to_markdown(report))
-
-
-def to_markdown(report: dict[str, Any]) -> str:
-    """The report as a page for people."""
-    lines = [
-        f"# {report['model']} on {report['dataset']}, {report['split']} split",
-        "",
-        f"{report['slices']} slices, {report['refused']} refused (each counted as "
-        f"{REFUSED_PROBABILITY}). In brackets: 95% intervals of {RESAMPLES} bootstrap resamples.",
-        "",
-        f"| | at the operating point {report['threshold']:.3f} | at 0.5 |",
-        "|---|---|---|",
-    ]
-    for name, numbers in report["probabilities"].items():
-        lines.append(f"| {name} | {_interval(numbers)} | |")
-    for name, numbers in report["at_threshold"].items():
-        lines.append(f"| {name} | {_interval(numbers)} | {_interval(report['at_0.5'][name])} |")
-    lines += ["", "| lesion | AUC | present | labelled |", "|---|---|---|---|"]
-    for name, numbers in report["lesions"].items():
-        lines.append(
-            f"| {name} | {_interval(numbers['auc'])} | {numbers['present']} | {numbers['labelled']} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _lesions_with_intervals(lesion_labels: np.ndarray, lesions: np.ndarray) -> dict[str, dict[str, Any]]:
+def _lesions(lesion_labels: np.ndarray, lesions: np.ndarray) -> dict[str, dict[str, Any]]:
     answers = lesion_metrics(lesion_labels, lesions)
     for column, numbers in enumerate(answers.values()):
         labelled = ~np.isnan(lesion_labels[:, column])
-        present, scores = lesion_labels[labelled, column], lesions[labelled, column]
-        numbers["auc"] = (
-            [np.nan] * 3
-            if np.isnan(numbers["auc"])
-            else with_intervals(probability_metrics, present, scores)["auc"]
-        )
+        numbers["auc"] = interval(auc, lesion_labels[labelled, column], lesions[labelled, column])
     return answers
 
 
-def _interval(numbers: list[float | None]) -> str:
-    value, low, high = numbers
-    return "not validated" if value is None or np.isnan(value) else f"{value:.3f} ({low:.3f}–{high:.3f})"
+def _sha256(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _number(numbers: Sequence[float | None], missing: str = "not validated") -> str:
+    value, low, high = (np.nan if number is None else number for number in numbers)
+    if np.isnan(value):
+        return missing
+    text = f"{value:z.3f}" if np.isnan(low) else f"{value:z.3f} ({low:z.3f} to {high:z.3f})"
+    return text.replace("-", "−")
+
+
+def _count(slices: int | None) -> str:
+    return "" if slices is None else str(slices)

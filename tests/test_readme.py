@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT, run_ladnn, run_python
 
 from ladnn_hf import draw_phantom
-from ladnn_hf.evaluation import to_markdown
+from ladnn_hf.evaluation import to_tables
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```$", README, re.M | re.S)
@@ -63,7 +63,7 @@ def test_every_snippet_prints_what_it_says(snippet, newcomer, page_url):
 
 def test_the_scores_are_those_of_the_report_beside_the_weights():
     report = json.loads((ROOT / "ladnn_hf" / "weights" / "report.json").read_text())
-    table = to_markdown(report["test"]).split("\n\n", 2)[2].strip()
+    table = to_tables(report["test"]).strip()
     assert re.search(r"<!-- scores -->\n(.*?)\n<!-- /scores -->", README, re.S)[1].strip() == table
 
 

@@ -1,0 +1,131 @@
+"""Scores of training runs: their spread over seeds, what the lesion task gains, data that was left out."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, DatasetDict
+from scipy.stats import ttest_rel
+
+from .inference import Predictor
+from .metrics import auc, interval
+from .score_table import score_external
+from .slice_scores import score_slices
+
+
+def read_metrics(run: str) -> dict[str, Any]:
+    """What a training run wrote of itself.
+
+    Raises:
+        ValueError: The folder is not a run's.
+    """
+    path = Path(run) / "metrics.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{run}: expected a folder that `ladnn train` wrote, found no metrics.json that can be read; "
+            "name a run's folder."
+        ) from error
+
+
+def seeds_of(runs: Sequence[str]) -> dict[int, str]:
+    """Runs of one recipe by their seeds.
+
+    Raises:
+        ValueError: Two runs have the same seed, or a folder is not a run's.
+    """
+    by_seed: dict[int, str] = {}
+    for run in runs:
+        seed = read_metrics(run)["seed"]
+        if seed in by_seed:
+            raise ValueError(
+                f"{run}: expected runs of different seeds, found the seed {seed} of {by_seed[seed]} again; "
+                "name one of the two."
+            )
+        by_seed[seed] = run
+    return by_seed
+
+
+def score_seeds(by_seed: dict[int, str], rows: Dataset) -> list[dict[str, Any]]:
+    """Score runs on a split: `run`, `seed`, `auc` there, and `validation_auc` as training measured it."""
+    labels = np.array(rows["label"])
+    return [
+        {
+            "run": Path(run).name,
+            "seed": seed,
+            "auc": float(auc(labels, score_slices(Predictor(run), rows, Path(run).name).covid)),
+            "validation_auc": read_metrics(run)["validation"]["auc"],
+        }
+        for seed, run in sorted(by_seed.items())
+    ]
+
+
+def spread(scores: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Runs with the `mean`, `lowest` and `highest` of their AUC and validation AUC; None for no runs."""
+    if not scores:
+        return None
+    summary: dict[str, Any] = {"folders": scores}
+    for name in ("auc", "validation_auc"):
+        values = [score[name] for score in scores]
+        summary[name] = {"mean": float(np.mean(values)), "lowest": min(values), "highest": max(values)}
+    return summary
+
+
+def check_pairs(with_lesions: dict[int, str], without: dict[int, str]) -> None:
+    """Check that of runs without lesions, if there are any, at least one has the seed of a run with them.
+
+    Raises:
+        ValueError: None has.
+    """
+    if without and not with_lesions.keys() & without.keys():
+        raise ValueError(
+            f"Expected runs with and without lesions of the same seeds, found {sorted(with_lesions)} and "
+            f"{sorted(without)}; train those that are missing."
+        )
+
+
+def ablation(with_lesions: list[dict[str, Any]], without: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """What the lesion task gains: the AUC of runs with it and without, paired by their seeds.
+
+    Returns:
+        `pairs` (`seed`, `with_lesions`, `without_lesions`) and the mean `gain` as `[value, low, high]`, a 95%
+        t interval over the pairs, without bounds for a single pair; None for no runs without lesions.
+    """
+    if not without:
+        return None
+    with_auc, without_auc = (
+        {score["seed"]: score["auc"] for score in runs} for runs in (with_lesions, without)
+    )
+    seeds = sorted(with_auc.keys() & without_auc.keys())
+    pairs = np.array([(with_auc[seed], without_auc[seed]) for seed in seeds])
+    bounds = [np.nan, np.nan]
+    if len(seeds) > 1:
+        bounds = [float(bound) for bound in ttest_rel(*pairs.T).confidence_interval()]
+    return {
+        "pairs": [
+            {"seed": seed, "with_lesions": float(with_), "without_lesions": float(without_)}
+            for seed, (with_, without_) in zip(seeds, pairs, strict=True)
+        ],
+        "gain": [float((pairs[:, 0] - pairs[:, 1]).mean()), *bounds],
+    }
+
+
+def score_left_out(run: str, path: str, slices: DatasetDict) -> dict[str, Any]:
+    """Score a run on a data set that it never saw: its split `test`, or all it has where there is none.
+
+    Returns:
+        `run`, the command that `trained` it, `dataset`, `splits`, `slices`, `refused`, `auc` with interval.
+    """
+    scored, splits = score_external(path, slices, Predictor(run))
+    return {
+        "run": Path(run).name,
+        "trained": read_metrics(run)["command"],
+        "dataset": Path(path).name,
+        "splits": splits,
+        "slices": len(scored.labels),
+        "refused": int((scored.scores.decisions == "refused").sum()),
+        "auc": interval(auc, scored.labels, scored.scores.covid),
+    }

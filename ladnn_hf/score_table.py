@@ -1,0 +1,264 @@
+"""The rows that stand side by side: a split as it is, cleaned and changed, the file alone, and other data.
+
+A row has `name`, `title`, `slices` that count, how many of the split were `left_out`, `refused` (each counts
+as 0.5) and `indeterminate`; whether the `gate` was on; `auc` and `loss` (the official AUC minus this one, on
+the same slices and the same resamples; null where there is nothing to compare) as `[value, low, high]`; what
+it `shows`; and the `reason` where it was not measured.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, DatasetDict, concatenate_datasets
+from PIL import Image
+
+from .metrics import auc, interval, share
+from .perturbations import PERTURBATIONS, black_out_lungs, swap_lungs
+from .reading import UnreadableSlice, read_slice
+from .slice_dataset import SPLITS
+from .slice_scores import SlicePredictor, SliceScores, score_changed, score_slices
+
+_BLACKED_OUT = ("lungs_blacked_out", "lungs blacked out")
+_SWAPPED = ("lungs_swapped", "lungs of another slice")
+_CLEANED = ("cleaned", "cleaned by the audit")
+_FILE_ONLY = ("file_only", "the file alone")
+_FILE_COLUMNS = ("file_name", "format", "mode", "width", "height")
+_NO_SLICE = ("unreadable", "tiny", "blank", "not_ct")
+"""Kinds of findings whose slices the file-only baseline passes over."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A split, its labels, and what a model says of it as it is."""
+
+    rows: Dataset
+    labels: np.ndarray
+    """(N,), 0 or 1."""
+    scores: SliceScores
+
+
+def official_row(scored: Scored, split: str) -> dict[str, Any]:
+    """The row of the split as it is."""
+    return _row("official", f"{split} split", "The published protocol.", scored.labels, scored.scores)
+
+
+def changed_rows(scored: Scored, predictor: SlicePredictor) -> list[dict[str, Any]]:
+    """The rows of slices changed so that their diagnosis stays, in the order of `PERTURBATIONS`."""
+    changed = score_changed(
+        predictor,
+        scored.rows,
+        [perturbation.name for perturbation in PERTURBATIONS],
+        lambda _, grey: [perturbation.change(grey) for perturbation in PERTURBATIONS],
+    )
+    return [
+        _row(
+            perturbation.name,
+            perturbation.title,
+            perturbation.shows,
+            scored.labels,
+            changed[perturbation.name],
+            scored,
+        )
+        for perturbation in PERTURBATIONS
+    ]
+
+
+def lung_rows(scored: Scored, ungated: SlicePredictor) -> list[dict[str, Any]]:
+    """The rows of slices without their lungs, and with the lungs of a slice of the other class.
+
+    Args:
+        scored: The split.
+        ungated: The model without its gate, which may refuse a slice without lungs.
+
+    Returns:
+        Two rows; the second is scored against the label of the pasted lungs, and has `follows_lungs`, the
+        share, as `[value, low, high]`, of pairs with different answers in which the answer went with them.
+    """
+    labels, threshold = scored.labels, ungated.threshold
+    donors = _donors(labels)
+    pictures = scored.rows.select_columns("image")
+
+    def change(number: int, grey: Image.Image) -> tuple[Image.Image | None, Image.Image | None]:
+        return black_out_lungs(grey), _swapped(grey, pictures, donors[number])
+
+    without, with_others = score_changed(
+        ungated, scored.rows, (_BLACKED_OUT[0], _SWAPPED[0]), change
+    ).values()
+    blacked_out = _row(
+        *_BLACKED_OUT,
+        "Near 0.5, or the model reads something else than the lungs. A model that is given the lungs alone "
+        "passes by construction.",
+        labels,
+        without,
+        scored,
+        gate=False,
+    )
+    swapped = _row(
+        *_SWAPPED,
+        "Against the label of the pasted lungs: near the official AUC where the answer goes with the lungs, "
+        "below 0.5 where it stays with the rest.",
+        1 - labels,
+        with_others,
+        scored,
+        gate=False,
+    )
+    own = scored.scores.covid >= threshold
+    other, said = own[donors], with_others.covid >= threshold
+    compared = (own != other) & ~with_others.left_out
+    swapped["follows_lungs"] = interval(share, said == other, compared)
+    return [blacked_out, swapped]
+
+
+def audited_rows(scored: Scored, slices: DatasetDict, split: str) -> list[dict[str, Any]]:
+    """Two rows that an audit gives: the split without what is proved wrong, and the file-only baseline.
+
+    The audit sees the splits up to this one, in the order of `SPLITS`, and others beside it.
+    """
+    shows_cleaned = (
+        "Without the same image in an earlier split or under two labels, captions that contradict "
+        "the label, and what is no slice."
+    )
+    shows_file = "A random forest on suffix, format, mode, width and height: what a model must not need."
+    unseen = SPLITS[SPLITS.index(split) + 1 :] if split in SPLITS else ()
+    seen = DatasetDict({name: rows for name, rows in slices.items() if name not in unseen})
+    try:
+        from .audit import audit, exclusions  # here: scoring a model must not need the extra `data`
+    except ModuleNotFoundError as error:
+        reason = f"the audit needs the package {error.name}, which is not installed"
+        return [
+            _row_without_model(*_CLEANED, shows_cleaned, reason),
+            _row_without_model(*_FILE_ONLY, shows_file, reason),
+        ]
+    report = audit(seen, split)
+    kept = np.ones(len(scored.labels), dtype=bool)
+    kept[[number for name, number in exclusions(report) if name == split]] = False
+    labels = np.where(kept, scored.labels, np.nan)
+    cleaned = _row(*_CLEANED, shows_cleaned, labels, scored.scores, scored)
+    return [cleaned, _file_only_row(report, scored.rows, split, shows_file)]
+
+
+def external_row(path: str, slices: DatasetDict, predictor: SlicePredictor) -> dict[str, Any]:
+    """The row of another data set: its split `test`, or all it has where there is none."""
+    scored, splits = score_external(path, slices, predictor)
+    name = Path(path).name
+    row = _row(
+        f"external_{name}",
+        f"{name}, {_named(splits)}",
+        "Slices of another source, of another scanner and with another share of positives.",
+        scored.labels,
+        scored.scores,
+    )
+    return row | {"splits": splits}
+
+
+def score_external(path: str, slices: DatasetDict, predictor: SlicePredictor) -> tuple[Scored, list[str]]:
+    """Score the split `test` of another data set, or all it has where there is none; with their names."""
+    splits = ["test"] if "test" in slices else list(slices)
+    rows = concatenate_datasets([slices[split].select_columns(["image", "label"]) for split in splits])
+    scores = score_slices(predictor, rows, Path(path).name)
+    return Scored(rows, np.array(rows["label"]), scores), splits
+
+
+def _row(
+    name: str,
+    title: str,
+    shows: str,
+    labels: np.ndarray,
+    scores: SliceScores,
+    official: Scored | None = None,
+    *,
+    gate: bool = True,
+) -> dict[str, Any]:
+    """A row; `labels` are NaN for slices that do not count, and so are those that the model was not asked."""
+    labels = np.where(scores.left_out, np.nan, labels)
+    counts, score = ~np.isnan(labels), interval(auc, labels, scores.covid)
+    missing = "its slices are all of one class" if counts.any() else "no slice is left"
+    return {
+        "name": name,
+        "title": title,
+        "slices": int(counts.sum()),
+        "left_out": int((~counts).sum()),
+        "refused": int((scores.decisions[counts] == "refused").sum()),
+        "indeterminate": int((scores.decisions[counts] == "indeterminate").sum()),
+        "gate": gate,
+        "auc": score,
+        "loss": official and _loss(official, labels, scores),
+        "shows": shows,
+        "reason": missing if np.isnan(score[0]) else None,
+    }
+
+
+def _loss(official: Scored, labels: np.ndarray, scores: SliceScores) -> list[float]:
+    before = np.where(scores.left_out, np.nan, official.labels)
+    return interval(
+        lambda before, after, was, became: auc(before, was) - auc(after, became),
+        *(before, labels, official.scores.covid, scores.covid),
+    )
+
+
+def _row_without_model(name: str, title: str, shows: str, reason: str | None) -> dict[str, Any]:
+    return {
+        "name": name,
+        "title": title,
+        "slices": None,
+        "left_out": None,
+        "refused": None,
+        "indeterminate": None,
+        "gate": False,
+        "auc": [np.nan] * 3,
+        "loss": None,
+        "shows": shows,
+        "reason": reason,
+    }
+
+
+def _file_only_row(report: dict[str, Any], rows: Dataset, split: str, shows: str) -> dict[str, Any]:
+    missing = [name for name in _FILE_COLUMNS if name not in rows.column_names]
+    if missing:
+        reason = f"the data set does not say what its files were (it has no {', '.join(missing)})"
+        return _row_without_model(*_FILE_ONLY, shows, reason)
+    scores = report["file_only"]
+    if scores is None or scores["scored_on"] != split:
+        reason = (
+            f"it is fitted on train and scored on test or validation, each with both classes, not on {split}"
+        )
+        return _row_without_model(*_FILE_ONLY, shows, reason)
+    faulty = {
+        row["row"]
+        for finding in report["findings"]
+        if finding["kind"] in _NO_SLICE
+        for row in finding["rows"]
+        if row["split"] == split
+    }
+    return _row_without_model(*_FILE_ONLY, shows, None) | {
+        "slices": len(rows) - len(faulty),
+        "left_out": len(faulty),
+        "refused": 0,
+        "indeterminate": 0,
+        "auc": scores["auc"],
+    }
+
+
+def _donors(labels: np.ndarray) -> np.ndarray:
+    """For each slice the number of one of the other class; its own where there is none."""
+    generator = np.random.default_rng(0)
+    donors = np.arange(len(labels))
+    for label in (0, 1):
+        others = np.flatnonzero(labels != label)
+        if len(others):
+            donors[labels == label] = generator.choice(others, size=(labels == label).sum())
+    return donors
+
+
+def _swapped(grey: Image.Image, pictures: Dataset, donor: int) -> Image.Image | None:
+    try:
+        return swap_lungs(grey, read_slice(pictures[int(donor)]["image"]))
+    except UnreadableSlice:
+        return None
+
+
+def _named(splits: Sequence[str]) -> str:
+    return f"{'split' if len(splits) == 1 else 'splits'} {', '.join(splits)}"

@@ -1,0 +1,97 @@
+"""What a model says of the slices of a split, and of changed copies of them, as arrays."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from datasets import Dataset
+from PIL import Image
+from tqdm import tqdm
+
+from .inference import Prediction
+from .labels import LESIONS
+from .reading import UnreadableSlice, read_slice
+
+REFUSED_PROBABILITY = 0.5
+"""What a true slice counts as when it was refused."""
+
+
+class SlicePredictor(Protocol):
+    """What answers slices: a `Predictor`."""
+
+    threshold: float
+
+    def predict(self, images: Iterable[Image.Image]) -> Iterable[Prediction]:
+        """Answer slices in their order."""
+
+
+@dataclass(frozen=True)
+class SliceScores:
+    """Answers for N slices; what was refused counts as `REFUSED_PROBABILITY`."""
+
+    covid: np.ndarray
+    """(N,), calibrated probability of COVID, in [0, 1]; NaN for a slice that was left out."""
+    lesions: np.ndarray
+    """(N, 5), probability of each lesion, in [0, 1]; NaN likewise."""
+    decisions: np.ndarray
+    """(N,) strings, those of `Prediction.decision`; empty for a slice that was left out."""
+
+    @property
+    def left_out(self) -> np.ndarray:
+        """(N,), whether a slice was not asked about."""
+        return self.decisions == ""
+
+    @property
+    def decided(self) -> np.ndarray:
+        """(N,), whether the decision was positive or negative."""
+        return np.isin(self.decisions, ("positive", "negative"))
+
+
+def score_slices(predictor: SlicePredictor, rows: Dataset, name: str) -> SliceScores:
+    """Answer every slice of a split; a bar of that name shows on standard error after two seconds."""
+    pictures = (row["image"] for row in rows.select_columns("image"))
+    answers = predictor.predict(pictures)
+    return _to_scores(tqdm(answers, total=len(rows), desc=name, unit="slice", delay=2, disable=None))
+
+
+def score_changed(
+    predictor: SlicePredictor,
+    rows: Dataset,
+    names: Sequence[str],
+    change: Callable[[int, Image.Image], Sequence[Image.Image | None]],
+) -> dict[str, SliceScores]:
+    """Answer changed copies of every slice, each slice decoded once.
+
+    Args:
+        predictor: What answers.
+        rows: A split.
+        names: One for each change.
+        change: From a row's number and its slice, mode `L`, to one changed copy for each name; None leaves
+            the slice out.
+    """
+    answers = {name: [] for name in names}
+    bar = tqdm(rows.select_columns("image"), desc="changed slices", unit="slice", delay=2, disable=None)
+    for number, row in enumerate(bar):
+        try:
+            copies = change(number, read_slice(row["image"]))
+        except UnreadableSlice:
+            copies = [row["image"]] * len(names)  # the predictor refuses it as it is
+        said = iter(predictor.predict(copy for copy in copies if copy is not None))
+        for name, copy in zip(names, copies, strict=True):
+            answers[name].append(None if copy is None else next(said))
+    return {name: _to_scores(column) for name, column in answers.items()}
+
+
+def _to_scores(answers: Iterable[Prediction | None]) -> SliceScores:
+    covid, lesions, decisions = [], [], []
+    for answer in answers:
+        if answer is None or answer.decision == "refused":
+            value = np.nan if answer is None else REFUSED_PROBABILITY
+            covid.append(value)
+            lesions.append([value] * len(LESIONS))
+        else:
+            covid.append(answer.covid_probability)
+            lesions.append([answer.lesions[name] for name in LESIONS])
+        decisions.append("" if answer is None else answer.decision)
+    return SliceScores(np.array(covid), np.array(lesions).reshape(-1, len(LESIONS)), np.array(decisions, str))

@@ -1,0 +1,514 @@
+"""The score table: what each row changes, how it is counted, and that a model cannot hide what it reads."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import MICRO_SIZE, phantom_rows, run_ladnn
+from datasets import Dataset, DatasetDict
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+
+from ladnn_hf import LaDnnConfig, LaDnnForImageClassification, LaDnnImageProcessor, Prediction, draw_phantom
+from ladnn_hf import metrics as numbers
+from ladnn_hf.evaluation import to_body, to_tables
+from ladnn_hf.evaluation_figures import FIGURES
+from ladnn_hf.labels import LESIONS
+from ladnn_hf.lungs_ladnn import find_lungs
+from ladnn_hf.metrics import auc, calibration_error, interval
+from ladnn_hf.perturbations import (
+    PERTURBATIONS,
+    black_out_lungs,
+    crop,
+    crop_to_lungs,
+    pad,
+    reencode,
+    rotate,
+    swap_lungs,
+)
+from ladnn_hf.score_table import Scored, lung_rows, official_row
+from ladnn_hf.slice_dataset import FEATURES, slice_row
+from ladnn_hf.slice_scores import score_slices
+
+ROWS = [
+    "official",
+    "cleaned",
+    *("reencoded_png", "reencoded_jpeg_90", "reencoded_jpeg_75", "reencoded_jpeg_50"),
+    *("cropped_5", "cropped_10", "cropped_to_lungs", "padded_black", "padded_white"),
+    *("rotated_plus_10", "rotated_minus_10"),
+    *("file_only", "lungs_blacked_out", "lungs_swapped", "external_others"),
+]
+KEPT_FROM_LUNGS = 0.06  # share of the picture's width around the lungs that blacking out may reach
+
+
+@pytest.fixture(scope="module")
+def chest():
+    return draw_phantom([], size=256, seed=3)
+
+
+def lungs_of(grey):
+    """The lungs at the picture's own size."""
+    mask = Image.fromarray(find_lungs(grey)).convert("L")
+    return np.asarray(mask.resize(grey.size, Image.Resampling.NEAREST)) > 0
+
+
+def near(mask):
+    """The mask and all within reach of blacking out."""
+    reach = int(KEPT_FROM_LUNGS * mask.shape[1])
+    places = np.argwhere(mask)
+    grown = np.zeros_like(mask)
+    for row, column in places:
+        grown[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1] = True
+    return grown
+
+
+# What each change does.
+
+
+def test_saving_again_keeps_the_size_and_as_png_every_grey(chest):
+    same = reencode(chest, "PNG")
+    assert same.mode == "L" and np.array_equal(same, chest)
+    coarse, fine = (reencode(chest, "JPEG", quality) for quality in (50, 90))
+    assert coarse.size == fine.size == chest.size
+    lost = [np.abs(np.asarray(picture, int) - np.asarray(chest)).mean() for picture in (coarse, fine)]
+    assert lost[0] > lost[1] > 0
+
+
+def test_cropping_takes_the_same_share_off_each_side(chest):
+    assert np.array_equal(
+        crop(chest.resize((200, 100)), 0.1), np.asarray(chest.resize((200, 100)))[10:90, 20:180]
+    )
+
+
+def test_padding_adds_a_frame_of_one_grey(chest):
+    padded = np.array(pad(chest.resize((200, 100)), 0.1, 255))
+    assert padded.shape == (120, 240)
+    assert np.array_equal(padded[10:110, 20:220], chest.resize((200, 100)))
+    padded[10:110, 20:220] = 255
+    assert (padded == 255).all()
+
+
+def test_turning_keeps_the_frame_and_goes_anticlockwise():
+    dot = np.zeros((101, 101), np.uint8)
+    dot[48:53, 88:93] = 255  # 40 pixels to the right of the centre
+    turned = np.asarray(rotate(Image.fromarray(dot), 10))
+    assert turned.shape == dot.shape
+    row, column = np.argwhere(turned > 128).mean(axis=0)
+    assert (row, column) == pytest.approx(
+        (50 - 40 * np.sin(np.radians(10)), 50 + 40 * np.cos(np.radians(10))), abs=1
+    )
+    assert np.asarray(rotate(Image.new("L", (64, 64), 200), -10))[0, 0] == 0
+
+
+def test_cropping_to_the_lungs_leaves_all_of_them_and_little_else(chest):
+    cropped = crop_to_lungs(chest)
+    assert (
+        lungs_of(chest).sum() * 0.9
+        < lungs_of(chest).sum()
+        < np.prod(cropped.size)
+        < 0.8 * np.prod(chest.size)
+    )
+    values = np.asarray(cropped)
+    assert any(
+        np.array_equal(
+            np.asarray(chest)[row : row + values.shape[0], column : column + values.shape[1]], values
+        )
+        for row in range(chest.height - values.shape[0] + 1)
+        for column in range(chest.width - values.shape[1] + 1)
+    )
+
+
+def test_blacking_out_fills_the_lungs_with_the_tissue_around_and_changes_nothing_else(chest):
+    before, after, lungs = np.asarray(chest), np.asarray(black_out_lungs(chest)), lungs_of(chest)
+    (grey,) = np.unique(after[lungs])
+    assert before[lungs].mean() + 40 < grey
+    far = ~near(lungs)
+    assert far.mean() > 0.2 and np.array_equal(after[far], before[far])
+    assert np.isin(after[after != before], grey).all()
+    assert find_lungs(Image.fromarray(after)) is None
+
+
+def test_swapped_lungs_carry_the_others_pixels_into_the_same_chest(chest):
+    lungs = lungs_of(chest)
+    marked = np.array(chest)
+    marked[lungs] = np.random.default_rng(0).integers(0, 40, lungs.sum())
+    other = Image.fromarray(marked)
+    assert np.array_equal(lungs_of(other), lungs)
+    swapped = np.asarray(swap_lungs(chest, other))
+    assert np.array_equal(swapped[lungs], marked[lungs])
+    far = ~near(lungs)
+    assert np.array_equal(swapped[far], np.asarray(chest)[far])
+
+
+def test_swapped_lungs_are_scaled_into_the_box_of_the_ones_that_they_replace(chest):
+    wider = chest.resize((400, 300))
+    other = Image.fromarray(np.where(lungs_of(chest), 7, np.maximum(chest, 120)).astype(np.uint8))
+    pasted = np.argwhere(np.asarray(swap_lungs(wider, other)) == 7)
+    expected = np.argwhere(lungs_of(wider))
+    for side in (np.min, np.max):
+        assert side(pasted, axis=0) == pytest.approx(side(expected, axis=0), abs=8)
+
+
+def test_what_needs_lungs_says_where_there_are_none(chest):
+    flat = Image.new("L", (128, 128), 90)
+    assert (
+        crop_to_lungs(flat)
+        is black_out_lungs(flat)
+        is swap_lungs(flat, chest)
+        is swap_lungs(chest, flat)
+        is None
+    )
+
+
+@pytest.mark.parametrize("perturbation", PERTURBATIONS, ids=lambda perturbation: perturbation.name)
+def test_a_change_is_the_same_each_time_and_leaves_its_slice_alone(perturbation, chest):
+    before = np.array(chest)
+    once, again = perturbation.change(chest), perturbation.change(chest)
+    assert once.mode == "L" and np.array_equal(once, again) and np.array_equal(chest, before)
+
+
+# Numbers.
+
+
+def test_auc_is_scikit_learns_with_ties_and_for_many_resamples_at_once():
+    generator = np.random.default_rng(0)
+    labels, scores = generator.integers(0, 2, (3, 50)), generator.random((3, 50)).round(1)
+    expected = [roc_auc_score(*pair) for pair in zip(labels, scores, strict=True)]
+    assert auc(labels, scores) == pytest.approx(expected, abs=1e-12)
+
+
+def test_auc_passes_over_slices_without_a_label():
+    labels, scores = np.array([0.0, 1, np.nan, 0, 1]), np.array([0.2, 0.1, np.nan, 0.3, 0.9])
+    assert auc(labels, scores) == 0.5
+    assert np.isnan(auc(labels[:1], scores[:1]))
+
+
+def test_the_loss_between_identical_scores_is_nothing_with_an_interval_of_nothing():
+    generator = np.random.default_rng(0)
+    labels, scores = generator.integers(0, 2, 60), generator.random(60)
+    loss = interval(lambda labels, a, b: auc(labels, a) - auc(labels, b), labels, scores, scores)
+    assert loss == [0.0, 0.0, 0.0]
+
+
+def test_an_interval_holds_the_value_and_narrows_with_more_slices():
+    generator = np.random.default_rng(0)
+    widths = []
+    for count in (50, 2000):
+        labels = generator.integers(0, 2, count)
+        value, low, high = interval(auc, labels, labels + generator.normal(0, 1, count))
+        assert low < value < high
+        widths.append(high - low)
+    assert widths[1] < widths[0] / 4
+
+
+def test_calibration_error_is_small_where_probabilities_come_true_and_large_where_they_are_too_sure():
+    generator = np.random.default_rng(0)
+    probabilities = generator.random(20_000)
+    labels = (generator.random(20_000) < probabilities).astype(int)
+    assert calibration_error(labels, probabilities) < 0.02
+    sure = np.where(probabilities > 0.5, 0.99, 0.01)
+    assert calibration_error(labels, sure) == pytest.approx(0.24, abs=0.02)
+
+
+def test_calibration_error_takes_slices_of_equal_probability_together():
+    assert calibration_error(np.array([0, 1] * 50), np.full(100, 0.5)) == 0
+
+
+# What a model reads shows in the rows.
+
+
+class FakePredictor:
+    """Answers with the mean grey of a part of the slice."""
+
+    threshold = 0.5
+
+    def __init__(self, part):
+        self.part = part
+
+    def predict(self, images):
+        for image in images:
+            covid = float(self.part(np.asarray(image)).mean()) / 255
+            decision = "positive" if covid >= self.threshold else "negative"
+            lesions = dict.fromkeys(LESIONS, 0.5)
+            yield Prediction("", None, covid, decision, lesions, None, self.threshold, "fake")
+
+
+@pytest.fixture(scope="module")
+def telling_slices():
+    """Slices that tell their label twice: COVID has a bright frame, and lungs all bright but at their rim."""
+    rows = []
+    for number in range(12):
+        ill = number % 2
+        grey = draw_phantom([], size=128, seed=number // 4)
+        values, lungs = np.array(grey), lungs_of(grey)
+        values[lungs] = 70 if ill else 5
+        values[:4] = 255 * ill
+        rows.append({"image": Image.fromarray(values), "label": ill})
+    return Dataset.from_list(rows)
+
+
+def table_of(rows, part):
+    labels = np.array(rows["label"])
+    predictor = FakePredictor(part)
+    scored = Scored(rows, labels, score_slices(predictor, rows, "slices"))
+    blacked_out, swapped = lung_rows(scored, predictor)
+    return official_row(scored, "test"), blacked_out, swapped
+
+
+def test_a_model_that_reads_only_the_frame_is_caught(telling_slices):
+    official, blacked_out, swapped = table_of(telling_slices, lambda values: values[:4])
+    assert official["auc"][0] == blacked_out["auc"][0] == 1
+    assert blacked_out["loss"] == [0, 0, 0]
+    assert swapped["auc"][0] == 0 and swapped["follows_lungs"] == [0, 0, 0]
+    assert not blacked_out["gate"] and not swapped["gate"]
+
+
+def test_a_model_that_reads_the_lungs_loses_all_without_them_and_goes_with_others(telling_slices):
+    middle = slice(48, 80)
+    official, blacked_out, swapped = table_of(telling_slices, lambda values: 3.5 * values[middle, 24:48])
+    assert official["auc"][0] == 1
+    assert 0.2 < blacked_out["auc"][0] < 0.8 and blacked_out["loss"][0] > 0.2
+    assert swapped["auc"][0] == 1 and swapped["follows_lungs"][0] == 1
+
+
+def test_a_slice_without_lungs_is_left_out_and_counted(telling_slices):
+    rows = [{"image": Image.new("L", (128, 128), 90), "label": 1}, *telling_slices]
+    official, blacked_out, _ = table_of(Dataset.from_list(rows), lambda values: values[:4])
+    assert (official["slices"], official["left_out"]) == (13, 0)
+    assert (blacked_out["slices"], blacked_out["left_out"]) == (12, 1)
+    assert blacked_out["auc"][0] == 1 and blacked_out["loss"] == [0, 0, 0]
+
+
+# The command.
+
+
+def micro(folder, seed):
+    torch.manual_seed(seed)
+    model = LaDnnForImageClassification(LaDnnConfig(backbone="test_efficientnet", image_size=MICRO_SIZE))
+    model.save_pretrained(folder)
+    LaDnnImageProcessor(size={"height": MICRO_SIZE, "width": MICRO_SIZE}).save_pretrained(folder)
+    facts = {"command": f"ladnn train --seed {seed}", "seed": seed, "validation": {"auc": 0.7 + seed / 100}}
+    (folder / "metrics.json").write_text(json.dumps(facts))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def working_folder(tmp_path_factory):
+    """Micro runs with and without lesions; data sets of phantoms: `own` with a blank slice, and `others`."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    for name in ("with", "without"):
+        for seed in (1, 2):
+            micro(folder / f"{name}_{seed}", seed + 10 * (name == "without"))
+            path = folder / f"{name}_{seed}" / "metrics.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"seed": seed}))
+    blank = folder / "blank.png"
+    Image.new("L", (64, 64), 9).save(blank)
+    refused = slice_row(blank.read_bytes(), file_name="blank.png", label="COVID")
+    splits = {
+        "train": list(phantom_rows(6, 100)),
+        "validation": list(phantom_rows(4, 200)),
+        "test": [*phantom_rows(9, 300), refused],
+    }
+    own = {name: Dataset.from_list(rows, features=FEATURES) for name, rows in splits.items()}
+    DatasetDict(own).save_to_disk(folder / "own")
+    bare = own["test"].select_columns(["image", "label"])
+    DatasetDict(first=bare.select(range(4)), second=bare.select(range(4, 8))).save_to_disk(folder / "others")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def few_resamples():
+    """Intervals of fewer resamples: what they are called stays, and a test takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numbers, "RESAMPLES", 50)
+        yield
+
+
+@pytest.fixture(scope="module")
+def evaluated(working_folder, few_resamples):
+    """The whole command: the page that it prints, and the report that it writes."""
+    at = working_folder
+    result = run_ladnn(
+        *("evaluate", "--model", at / "with_1", "--dataset", at / "own", "--output", at / "report"),
+        *("--external", at / "others", "--runs", at / "with_1", at / "with_2"),
+        *("--without-lesions", at / "without_1", at / "without_2"),
+        *("--left-out", f"{at / 'with_2'}={at / 'others'}"),
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout, json.loads((at / "report" / "report.json").read_text())
+
+
+def numbers_in(report):
+    """Every [value, low, high] of a report."""
+    if isinstance(report, dict):
+        return [found for value in report.values() for found in numbers_in(value)]
+    if isinstance(report, list):
+        if len(report) == 3 and all(isinstance(value, float) for value in report):
+            return [report]
+        return [found for value in report for found in numbers_in(value)]
+    return []
+
+
+def test_the_report_has_every_row_in_the_tables_order(evaluated):
+    _, report = evaluated
+    assert [row["name"] for row in report["rows"]] == ROWS
+    gate_off = {row["name"] for row in report["rows"] if not row["gate"]}
+    assert gate_off == {"file_only", "lungs_blacked_out", "lungs_swapped"}
+    assert all(row["shows"].endswith(".") and row["title"] for row in report["rows"])
+
+
+def test_the_page_holds_every_number_and_is_what_is_printed(evaluated, working_folder):
+    page, report = evaluated
+    assert (working_folder / "report" / "report.md").read_text() == page
+    found = numbers_in(report)
+    assert len(found) > 40
+    for value, low, high in found:
+        assert f"{value:z.3f} ({low:z.3f} to {high:z.3f})".replace("-", "−") in page
+    for row in report["rows"]:
+        assert row["title"] in page and row["shows"] in page
+    for run in report["runs"]["folders"]:
+        assert f"| {run['run']} | {run['seed']} | {run['auc']:.3f} | {run['validation_auc']:.3f} |" in page
+
+
+def test_a_card_takes_the_page_without_its_title_training_and_figures(evaluated):
+    page, report = evaluated
+    body = to_body(report)
+    lines = [line.removeprefix("#") if line.startswith("###") else line for line in body.strip().splitlines()]
+    assert "\n".join(lines) in page and "Seeds" in body
+    assert not any(text in body for text in (".png", f"# {report['model']}", "## Training"))
+    assert to_tables(report) in body
+
+
+def test_every_figure_is_drawn_and_shown(evaluated, working_folder):
+    page, _ = evaluated
+    for name in FIGURES:
+        with Image.open(working_folder / "report" / f"{name}.png") as figure:
+            assert min(figure.size) > 400 and len(set(figure.convert("L").get_flattened_data())) > 20
+        assert f"({name}.png)" in page
+
+
+def test_a_refused_slice_counts_as_one_half_and_is_counted(evaluated):
+    _, report = evaluated
+    official = report["rows"][0]
+    assert official["slices"] == report["slices"] == 10
+    assert official["refused"] == report["refused"] == 1
+    assert report["decided"]["share"][0] == pytest.approx(0.9 - report["indeterminate"] / 10)
+    assert official["auc"][0] == report["probabilities"]["auc"][0]
+
+
+def test_saving_as_png_loses_nothing(evaluated):
+    _, report = evaluated
+    (row,) = (row for row in report["rows"] if row["name"] == "reencoded_png")
+    assert row["loss"] == [0, 0, 0] and row["auc"] == report["rows"][0]["auc"]
+
+
+def test_the_cleaned_split_is_without_what_the_audit_proves_wrong(evaluated):
+    _, report = evaluated
+    cleaned = report["rows"][1]
+    assert (cleaned["slices"], cleaned["left_out"], cleaned["refused"]) == (9, 1, 0)  # the blank one
+
+
+def test_another_data_set_is_scored_whole_where_it_has_no_split_test(evaluated):
+    _, report = evaluated
+    external = report["rows"][-1]
+    assert (external["slices"], external["splits"], external["loss"]) == (8, ["first", "second"], None)
+
+
+def test_runs_are_scored_each_and_together(evaluated):
+    _, report = evaluated
+    folders = report["runs"]["folders"]
+    assert [(run["run"], run["seed"]) for run in folders] == [("with_1", 1), ("with_2", 2)]
+    assert folders[0]["auc"] == pytest.approx(report["probabilities"]["auc"][0])
+    scores = [run["auc"] for run in folders]
+    assert report["runs"]["auc"] == pytest.approx(
+        {"mean": np.mean(scores), "lowest": min(scores), "highest": max(scores)}
+    )
+    assert report["runs"]["validation_auc"]["mean"] == pytest.approx(0.715)
+
+
+def test_the_lesion_task_is_measured_by_runs_of_the_same_seeds(evaluated):
+    _, report = evaluated
+    pairs = report["ablation"]["pairs"]
+    assert [pair["with_lesions"] for pair in pairs] == [run["auc"] for run in report["runs"]["folders"]]
+    gain, low, high = report["ablation"]["gain"]
+    assert gain == pytest.approx(np.mean([pair["with_lesions"] - pair["without_lesions"] for pair in pairs]))
+    assert low < gain < high
+
+
+def test_a_left_out_data_set_is_scored_with_what_the_run_was_trained_on(evaluated):
+    _, report = evaluated
+    (left_out,) = report["left_out"]
+    assert left_out["run"] == "with_2" and left_out["trained"] == "ladnn train --seed 2"
+    assert (left_out["dataset"], left_out["splits"], left_out["slices"]) == ("others", ["first", "second"], 8)
+
+
+def test_how_the_model_was_trained_is_told(evaluated):
+    _, report = evaluated
+    assert report["training"]["command"] == "ladnn train --seed 1" and report["temperature"] == 1
+
+
+def test_a_data_set_that_does_not_say_what_its_files_were_says_not_measured(working_folder, few_resamples):
+    at = working_folder
+    flags = ("--dataset", at / "others", "--split", "second", "--output", at / "bare")
+    result = run_ladnn("evaluate", "--model", at / "with_1", *flags)
+    assert result.returncode == 0, result.stderr
+    (row,) = (
+        row
+        for row in json.loads((at / "bare" / "report.json").read_text())["rows"]
+        if row["name"] == "file_only"
+    )
+    assert row["auc"] == [None] * 3 and "has no file_name, format, mode, width, height" in row["reason"]
+    assert f"Not measured: {row['reason']}" in result.stdout
+
+
+def test_without_the_extra_data_a_model_is_scored_all_the_same(working_folder, few_resamples, monkeypatch):
+    for name in ("ladnn_hf.audit", "ladnn_hf.near_duplicates", "ladnn_hf.findings"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    at = working_folder
+    flags = ("--dataset", at / "others", "--split", "first", "--output", at / "lean")
+    result = run_ladnn("evaluate", "--model", at / "with_1", *flags)
+    assert result.returncode == 0, result.stderr
+    assert "cleaned by the audit" in result.stdout and "needs the package faiss" in result.stdout
+
+
+def test_a_split_of_one_class_is_scored_as_far_as_it_goes(working_folder, few_resamples):
+    at = working_folder
+    rows = Dataset.from_list(
+        [row for row in phantom_rows(8, 400) if row["label"] == "COVID"], features=FEATURES
+    )
+    DatasetDict(test=rows).save_to_disk(at / "ill")
+    flags = ("--dataset", at / "ill", "--output", at / "ill_report")
+    result = run_ladnn("evaluate", "--model", at / "with_1", *flags)
+    assert result.returncode == 0, result.stderr
+    report = json.loads((at / "ill_report" / "report.json").read_text())
+    assert report["probabilities"]["auc"] == [None] * 3 and report["at_0.5"]["sensitivity"][0] is not None
+    assert report["rows"][0]["reason"] == "its slices are all of one class"
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--runs", "with_1", "with_1"], "expected runs of different seeds, found the seed 1"),
+        (["--runs", "own"], "expected a folder that `ladnn train` wrote, found no metrics.json"),
+        (["--left-out", "own=others"], "expected a folder that `ladnn train` wrote, found no metrics.json"),
+        (["--without-lesions", "without_1"], "Expected runs with and without lesions of the same seeds"),
+        (["--external", "with_1"], "expected a saved slice data set, found none"),
+        (["--split", "holdout"], "expected a split holdout, found ['test', 'train', 'validation']"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_before_the_long_work(
+    flags, sentence, working_folder, monkeypatch
+):
+    monkeypatch.chdir(working_folder)
+    monkeypatch.delattr("ladnn_hf.evaluation.score_slices")
+    result = run_ladnn("evaluate", "--model", "with_1", "--dataset", "own", "--output", "refused", *flags)
+    assert result.returncode == 1 and sentence in result.stderr
+    assert not (working_folder / "refused").exists()
+
+
+def test_a_left_out_run_without_a_data_set_is_wrong_usage(working_folder):
+    result = run_ladnn("evaluate", "--dataset", working_folder / "own", "--output", "x", "--left-out", "run")
+    assert result.returncode == 2 and "RUN=DATASET" in result.stderr
