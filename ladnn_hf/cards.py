@@ -1,4 +1,4 @@
-"""Cards for the Hub, rendered from the templates and fixed facts of `model_card/` and from measured facts."""
+"""The card of a data set: template and fixed facts of `model_card/`, and what was counted in the data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

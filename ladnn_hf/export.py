@@ -10,6 +10,7 @@ import torch
 from . import LaDnnConfig, LaDnnForImageClassification, LaDnnImageProcessor
 from .checkpoints import load_checkpoint
 from .engines import ONNX, provenance
+from .model_cards import model_card, stored_facts
 from .slice_dataset import new_folder
 
 
@@ -17,13 +18,16 @@ def export_hf(model: Path, output: Path) -> None:
     """Write the folder that the Hub carries: weights, config, processor and the core's source.
 
     `AutoModelForImageClassification.from_pretrained(output, trust_remote_code=True)` loads it where
-    this package is not installed. An ONNX export in the model's folder goes along.
+    this package is not installed. The card says what the model's folder knows of its training and
+    scores; an ONNX export there goes along.
 
     Raises:
-        ValueError: `output` is there already, or `model` is no model folder.
+        ValueError: `output` is there already, `model` is no model folder, or its report is of other weights.
     """
     with new_folder(output) as folder:
         network, processor = load_checkpoint(model)
+        reports, training = stored_facts(model)
+        (folder / "README.md").write_text(model_card(network.config, reports, training), encoding="utf-8")
         with _source_carried():
             network.save_pretrained(folder)
             processor.save_pretrained(folder)

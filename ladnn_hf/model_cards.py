@@ -1,0 +1,129 @@
+"""The card of a model: fixed facts of `model_card/`, and what training and evaluation measured."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from . import __version__
+from .configuration_ladnn import LaDnnConfig
+from .engines import WEIGHTS
+from .evaluation import to_body
+from .rendering import render
+from .resources import model_card_folder
+from .slice_dataset import SPLITS
+
+_METRICS = {
+    "auc": "roc_auc",
+    "accuracy": "accuracy",
+    "sensitivity": "recall",
+    "precision": "precision",
+    "f1": "f1",
+}
+"""Numbers of a report that go to the model's index, and the Hub's names of their metrics."""
+
+
+def stored_facts(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """The reports and training facts that a model folder holds, for its card.
+
+    `report.json` is what `ladnn evaluate` writes, or one such report a split beside `training`, as the
+    bundled checkpoint has it; `metrics.json` is what `ladnn train` writes.
+
+    Raises:
+        ValueError: The report is of other weights than those in the folder.
+    """
+    stored = _read(folder / "report.json")
+    reports = [stored] if "split" in stored else [stored[name] for name in SPLITS[::-1] if name in stored]
+    digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    if any(report["weights_sha256"] != digest for report in reports):
+        raise ValueError(
+            f"{folder / 'report.json'}: expected a report of the weights beside it, found one of others; "
+            "run `ladnn evaluate` again or remove it."
+        )
+    return reports, stored.get("training") or _read(folder / "metrics.json") or None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def model_card(
+    config: LaDnnConfig,
+    reports: Sequence[Mapping[str, Any]] = (),
+    training: Mapping[str, Any] | None = None,
+    repo_id: str | None = None,
+) -> str:
+    """The card of a model, with its scores as text and as the `model-index` that the Hub reads.
+
+    Args:
+        config: The model's.
+        reports: What `evaluation.evaluate` says of it, one a split; none for a model not evaluated.
+        training: The `metrics.json` that training wrote, where it is there.
+        repo_id: Where the model goes, if that is known.
+
+    Raises:
+        ValueError: The card's metadata are not what the Hub accepts.
+    """
+    folder = model_card_folder()
+    facts = yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8"))
+    hours = (training or {}).get("train_seconds", 0) / 3600
+    cores = (training or {}).get("cores")
+    card = render(
+        folder,
+        "model_card.md.jinja",
+        metadata=_model_metadata(config, reports, training, facts).to_yaml(),
+        config=config,
+        repo_id=repo_id,
+        version=__version__,
+        facts=facts,
+        reports=reports,
+        bodies=[to_body(report) for report in reports],
+        training=training,
+        hours=hours,
+        energy=hours * cores * facts["watts_a_core"] / 1000 if cores else None,
+    )
+    ModelCard(card)  # parses what it holds, or says why not
+    return card
+
+
+def _model_metadata(
+    config: LaDnnConfig,
+    reports: Sequence[Mapping[str, Any]],
+    training: Mapping[str, Any] | None,
+    facts: Mapping[str, Any],
+) -> ModelCardData:
+    datasets = sorted({report["dataset"] for report in reports} | set((training or {}).get("trained_on", ())))
+    return ModelCardData(
+        language=[facts["language"]],
+        license="other",
+        license_name=facts["licence_name"],
+        license_link=facts["licence_link"],
+        library_name="transformers",
+        pipeline_tag="image-classification",
+        base_model=facts["base_models"].get(config.backbone),
+        datasets=datasets or None,
+        metrics=sorted(set(_METRICS.values())) if reports else None,
+        tags=["medical", "radiology", "ct", "chest-ct", "covid-19", "timm"],
+        model_name="LA-DNN",
+        eval_results=[result for report in reports for result in _results(report)] or None,
+    )
+
+
+def _results(report: Mapping[str, Any]) -> Iterator[EvalResult]:
+    measured = {"auc": report["probabilities"]["auc"], **report["at_threshold"]}
+    for name, metric in _METRICS.items():
+        value = measured[name][0]
+        if value is not None and value == value:  # neither null nor NaN
+            yield EvalResult(
+                task_type="image-classification",
+                dataset_type=report["dataset"],
+                dataset_name=report["dataset"],
+                dataset_split=report["split"],
+                metric_type=metric,
+                metric_name=name,
+                metric_value=round(value, 4),
+            )

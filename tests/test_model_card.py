@@ -1,0 +1,79 @@
+"""The model's card: rendered from measured numbers, read by the Hub's own parser."""
+
+import json
+
+import pytest
+import yaml
+from conftest import run_ladnn
+from huggingface_hub import ModelCard
+
+from ladnn_hf.inference import BUNDLED
+
+
+def exported_card(folder, output):
+    result = run_ladnn("export", "--format", "hf", "--model", folder, "--output", output)
+    assert result.returncode == 0, result.stderr
+    return ModelCard.load(output / "README.md")
+
+
+@pytest.fixture(scope="module")
+def bundled_card(tmp_path_factory):
+    return exported_card(BUNDLED, tmp_path_factory.mktemp("card") / "export")
+
+
+def test_every_number_of_the_report_stands_in_the_card(bundled_card):
+    report = json.loads((BUNDLED / "report.json").read_text())["test"]
+    for row in report["rows"]:
+        assert row["title"] in bundled_card.text
+        if row["auc"][0] is not None:
+            assert "{:.3f} ({:.3f}–{:.3f})".format(*row["auc"]) in bundled_card.text, row["title"]
+    for name, numbers in report["lesions"].items():
+        assert f"| {name} |" in bundled_card.text and f"| {numbers['labelled']} |" in bundled_card.text
+
+
+def test_the_hub_reads_metadata_and_results(bundled_card):
+    data = bundled_card.data
+    report = json.loads((BUNDLED / "report.json").read_text())["test"]
+    assert data.pipeline_tag == "image-classification" and data.library_name == "transformers"
+    assert data.license == "other" and data.license_name and data.license_link.startswith("https://")
+    assert "covid_ct" in data.datasets and data.base_model.startswith("timm/")
+    results = {
+        (result.dataset_split, result.metric_name): result.metric_value for result in data.eval_results
+    }
+    assert results["test", "auc"] == pytest.approx(report["probabilities"]["auc"][0], abs=1e-4)
+    assert results["test", "sensitivity"] == pytest.approx(report["at_threshold"]["sensitivity"][0], abs=1e-4)
+    index = yaml.safe_load(bundled_card.content.split("---")[1])["model-index"]
+    assert index[0]["name"] == "LA-DNN" and index[0]["results"]
+
+
+def test_no_section_is_empty_and_the_warning_is_there(bundled_card):
+    sections = bundled_card.text.split("\n## ")
+    assert "never for diagnosing a patient" in sections[0]
+    for section in sections[1:]:
+        title, _, body = section.partition("\n")
+        assert len(body.strip()) > 40, title
+    titles = [section.partition("\n")[0] for section in sections[1:]]
+    expected = [
+        "Use it",
+        "Intended use",
+        "What it learned from",
+        "Training",
+        "Limitations",
+        "Licence",
+        "Cite",
+    ]
+    assert [title for title in titles if title in expected] == expected
+
+
+def test_a_model_that_nobody_evaluated_says_so(micro_folder, tmp_path):
+    card = exported_card(micro_folder, tmp_path / "export")
+    assert "**Not evaluated.**" in card.text and card.data.eval_results is None
+    assert "does not say how the model was trained" in card.text
+
+
+def test_a_report_of_other_weights_is_refused(micro_folder, tmp_path):
+    report = json.loads((BUNDLED / "report.json").read_text())
+    (micro_folder / "report.json").write_text(json.dumps(report))
+    result = run_ladnn("export", "--format", "hf", "--model", micro_folder, "--output", tmp_path / "export")
+    assert result.returncode == 1 and not (tmp_path / "export").exists()
+    assert "expected a report of the weights beside it, found one of others" in result.stderr
