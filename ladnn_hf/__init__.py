@@ -24,6 +24,7 @@ _EXPORTS = _CORE | {
     "build_covid_ct": "covid_ct",
     "build_from_folder": "from_folder",
     "draw_phantom": "phantoms",
+    "grad_cam_plus_plus": "grad_cam",
 }
 
 __all__ = sorted(_EXPORTS)

