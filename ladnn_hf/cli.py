@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         help="write a heat map a slice of what raised the score of COVID-19",
     )
     predict.add_argument(
-        "--no-gate", action="store_true", help="also answer blank pictures, which are refused"
+        "--no-gate", action="store_true", help="also answer pictures that do not look like a chest CT slice"
     )
 
     demo = _command(commands, "demo", _demo, "open the web page", "Open the web page on this machine.")
@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="DATASET",
-        help="other data sets, never trained on: their split test, or all they have where there is none",
+        help="other data sets: their split test, or all they have where there is none",
     )
     evaluate.add_argument(
         "--runs",

@@ -26,14 +26,16 @@ class LaDnnConfig(PreTrainedConfig):
         threshold: Operating point: COVID probability, in (0, 1), from which a slice is `positive`.
         indeterminate_band: (low, high) around the threshold: from `low` up to, not including, `high` the
             decision is `indeterminate`. None for no such band.
+        max_distance: Largest `LaDnnOutput.distance` of a picture that is answered; what lies farther from
+            the training slices is refused. 1 once it is fitted; None for no limit.
 
     Raises:
         ValueError: A number is out of its range.
     """
 
     model_type = "ladnn"
-    # Trainer must not gather maps over a whole evaluation set.
-    keys_to_ignore_at_inference: ClassVar[list[str]] = ["class_activation_maps"]
+    # Trainer must not gather maps over a whole evaluation set; metrics need no distance.
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["class_activation_maps", "distance"]
 
     backbone: str = "tf_efficientnet_lite0"
     num_channels: int = 3
@@ -43,6 +45,7 @@ class LaDnnConfig(PreTrainedConfig):
     temperature: float | int = 1.0
     threshold: float | int = 0.5
     indeterminate_band: list[float | int] | tuple[float | int, ...] | None = None
+    max_distance: float | int | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         num_labels = kwargs.pop("num_labels", len(CLASSES))
@@ -58,6 +61,7 @@ class LaDnnConfig(PreTrainedConfig):
             ("temperature", 0 < self.temperature < inf, "above 0"),
             ("threshold", 0 < self.threshold < 1, "in (0, 1)"),
             ("indeterminate_band", self._holds_threshold(), "two numbers with the threshold between"),
+            ("max_distance", self.max_distance is None or 0 < self.max_distance < inf, "above 0"),
         ):
             if not holds:
                 raise ValueError(

@@ -25,6 +25,8 @@ class NetworkOutput(NamedTuple):
     """(N, 5)."""
     maps: np.ndarray | None
     """(N, 6, h, w), or None where the backbone has no grid."""
+    distance: np.ndarray
+    """(N,), 0 or above; 0 where the model was never fitted to measure it."""
 
 
 class Engine(Protocol):
@@ -91,8 +93,12 @@ class OnnxEngine:
     def __call__(self, pixel_values: np.ndarray) -> NetworkOutput:
         """See `Engine`."""
         answers = dict(zip(self._names, self._session.run(None, {"pixel_values": pixel_values}), strict=True))
+        unknown = np.zeros(len(pixel_values), dtype=np.float32)  # exports that are older than the gate
         return NetworkOutput(
-            answers["logits"], answers["lesion_logits"], answers.get("class_activation_maps")
+            answers["logits"],
+            answers["lesion_logits"],
+            answers.get("class_activation_maps"),
+            answers.get("distance", unknown),
         )
 
 
@@ -141,6 +147,7 @@ class TorchEngine:
             output.logits.cpu().numpy(),
             output.lesion_logits.cpu().numpy(),
             None if maps is None else maps.cpu().numpy(),
+            output.distance.cpu().numpy(),
         )
 
 

@@ -63,7 +63,7 @@ def evaluate(
         model: A model folder; None for the bundled checkpoint.
         dataset: Folder of the data set.
         split: The split to score.
-        external: Folders of other data sets, never trained on.
+        external: Folders of other data sets; their rows say whether the model learned from the train split.
         runs: Folders of training runs of the model's recipe, with different seeds.
         without_lesions: Folders of runs of the same recipe and seeds without the lesion task.
         left_out: (run, data set): runs, each with the folder of a data set that it was not trained on.
@@ -91,6 +91,8 @@ def evaluate(
     scores = score_slices(predictor, rows, f"{split} split")
     scored = Scored(rows, np.array(rows["label"]), scores)
     with_lesions = score_seeds(by_seed, rows)
+    training = _read(folder / "metrics.json") or _read(folder / "report.json").get("training")
+    learned = (training or {}).get("trained_on", [])
     report = {
         "model": predictor.name,
         "weights_sha256": _sha256(folder / WEIGHTS),
@@ -105,11 +107,11 @@ def evaluate(
         **_numbers(scored, predictor.threshold),
         "lesions": _lesions(to_lesion_labels(values_of(rows, "lesions")), scores.lesions),
         "rows": _rows(scored, splits, split, predictor, Predictor(model, gate=False))
-        + [external_row(path, others[path], predictor) for path in external],
+        + [external_row(path, others[path], predictor, Path(path).name in learned) for path in external],
         "runs": spread(with_lesions),
         "ablation": ablation(with_lesions, score_seeds(by_seed_without, rows)),
         "left_out": [score_left_out(run, path, others[path]) for run, path in left_out],
-        "training": _read(folder / "metrics.json") or _read(folder / "report.json").get("training"),
+        "training": training,
         "versions": {name: version(name) for name in ("ladnn_hf", "onnxruntime", "pillow", "numpy")},
     }
     return Evaluation(report, scored.labels, scores)

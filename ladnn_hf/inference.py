@@ -6,15 +6,17 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from .engines import open_engine
 from .labels import CLASSES, LESIONS
 from .lungs_ladnn import lung_box
+from .picture_checks import why_blank, why_far, why_unlike_ct
 from .preprocessing_ladnn import to_pixel_values, to_probabilities
-from .reading import UnreadableSlice, gate, read_slice
+from .reading import UnreadableSlice, decode, read_slice
 
 BUNDLED = Path(__file__).parent / "weights"
 """Folder of the checkpoint that the package carries."""
@@ -76,6 +78,8 @@ class Predictor:
         )
         self.batch_size = batch_size
         self._gate = gate
+        limit = config.get("max_distance") if gate else None
+        self._max_distance: float = math.inf if limit is None else limit
         self._size = (processor["size"]["height"], processor["size"]["width"])
         self._mean, self._std = processor["image_mean"], processor["image_std"]
         self._crop_to_lungs = processor.get("crop_to_lungs", False)
@@ -96,24 +100,17 @@ class Predictor:
             yield from self._answer(batch)
 
     def _answer(self, batch: list[str | Path | Image.Image]) -> Iterator[Prediction]:
-        inputs, boxes, refusals = [], [], []
-        for image in batch:
-            try:
-                grey = read_slice(image)
-                refusal = gate(grey) if self._gate else None
-            except UnreadableSlice as error:
-                refusal = str(error)
-            refusals.append(refusal)
-            if refusal is None:
-                boxes.append(lung_box(grey) if self._crop_to_lungs else None)
-                inputs.append(to_pixel_values(grey, self._size, self._mean, self._std, boxes[-1]))
-        answers = zip(self._probabilities(inputs), boxes, strict=False)
+        greys, refusals = zip(*map(self._read, batch), strict=True)
+        shown = [grey for grey, refusal in zip(greys, refusals, strict=True) if refusal is None]
+        seen = self._see(shown)
+        results = zip(seen, self._why_far(shown, seen), strict=True)
         for image, refusal in zip(batch, refusals, strict=True):
             name = "" if isinstance(image, Image.Image) else str(image)
+            if refusal is None:
+                (covid, lesions, maps, box, _), refusal = next(results)
             if refusal is not None:
                 yield Prediction(name, None, None, "refused", None, refusal, self.threshold, self.name)
                 continue
-            (covid, lesions, maps), box = next(answers)
             yield Prediction(
                 image=name,
                 label=CLASSES[int(covid >= self.threshold)],
@@ -132,13 +129,46 @@ class Predictor:
             return "indeterminate"
         return "positive" if covid >= self.threshold else "negative"
 
-    def _probabilities(self, inputs: list[np.ndarray]) -> Iterator[tuple]:
-        if not inputs:
-            return iter(())
+    def _read(self, image: str | Path | Image.Image) -> tuple[Image.Image | None, str | None]:
+        """The grey slice, or why there is none."""
+        try:
+            picture = image if isinstance(image, Image.Image) else decode(image)
+            grey = read_slice(picture)
+        except UnreadableSlice as error:
+            return None, str(error)
+        return grey, (why_blank(grey) or why_unlike_ct(picture, grey)) if self._gate else None
+
+    def _see(self, greys: list[Image.Image]) -> list["_Seen"]:
+        if not greys:
+            return []
+        boxes = [lung_box(grey) if self._crop_to_lungs else None for grey in greys]
+        inputs = [
+            to_pixel_values(grey, self._size, self._mean, self._std, box)
+            for grey, box in zip(greys, boxes, strict=True)
+        ]
         output = self._engine(np.stack(inputs))
         covid, lesions = to_probabilities(output.logits, output.lesion_logits)
-        maps = itertools.repeat(None) if output.maps is None else output.maps
-        return zip(covid, lesions, maps, strict=False)
+        maps = [None] * len(greys) if output.maps is None else output.maps
+        return list(map(_Seen, covid, lesions, maps, boxes, output.distance))
+
+    def _why_far(self, greys: list[Image.Image], seen: list["_Seen"]) -> list[str | None]:
+        """Why each is refused that lies beyond the limit; its inverse tells whether it is inverted."""
+        reasons: list[str | None] = [None] * len(seen)
+        far = [at for at, one in enumerate(seen) if not one.distance <= self._max_distance]
+        inverses = self._see([ImageOps.invert(greys[at]) for at in far])
+        for at, inverse in zip(far, inverses, strict=True):
+            reasons[at] = why_far(seen[at].distance, inverse.distance, self._max_distance)
+        return reasons
+
+
+class _Seen(NamedTuple):
+    """What the network says of one slice."""
+
+    covid: float
+    lesions: np.ndarray
+    maps: np.ndarray | None
+    box: tuple[float, float, float, float] | None
+    distance: float
 
 
 _REMEDY = "give a folder that `ladnn train` or save_pretrained wrote"
@@ -163,6 +193,7 @@ def _check(folder: Path, config: dict, processor: dict) -> None:
     height, width = (size.get("height"), size.get("width")) if isinstance(size, dict) else (None, None)
     mean, std = processor.get("image_mean"), processor.get("image_std")
     threshold, band = config.get("threshold"), config.get("indeterminate_band")
+    limit = config.get("max_distance")
     numbers = isinstance(mean, list) and isinstance(std, list) and all(map(_is_number, [*mean, *std]))
     for name, found, holds, expected in (
         ("model_type", config.get("model_type"), config.get("model_type") == "ladnn", "'ladnn'"),
@@ -173,6 +204,7 @@ def _check(folder: Path, config: dict, processor: dict) -> None:
             band is None or (_are_numbers(band, 2) and 0 <= band[0] <= threshold <= band[1] <= 1),
             "two numbers in [0, 1] with the threshold between",
         ),
+        ("max_distance", limit, limit is None or (_is_number(limit) and limit > 0), "a number above 0"),
         (
             "size",
             size,

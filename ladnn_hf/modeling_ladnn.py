@@ -1,6 +1,7 @@
 """LA-DNN as a `PreTrainedModel`: a timm backbone, pooling, one linear layer with six outputs."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import timm
 import torch
@@ -11,6 +12,11 @@ from transformers.modeling_outputs import ModelOutput
 from .configuration_ladnn import LaDnnConfig
 from .labels import LESIONS
 from .loss_ladnn import joint_loss
+
+RANK = 32
+"""Most directions of a `FeatureDistance` with a variance of their own."""
+_STAGES = 5
+"""Stages of a backbone, from its last, of which all but the last are watched for the distance."""
 
 
 @dataclass
@@ -24,12 +30,15 @@ class LaDnnOutput(ModelOutput):
         class_activation_maps: (N, 6, h, w), COVID and the five lesions on the backbone's last grid,
             in logits: the mean of a map over h and w is its output before the temperature, exactly
             for a backbone that ends in average pooling. None where the backbone has no such grid.
+        distance: (N,), how far each slice's features lie from those of the training slices, 0 or above;
+            1 is the gate's limit; see `FeatureDistance`.
     """
 
     loss: Tensor | None = None
     logits: Tensor | None = None
     lesion_logits: Tensor | None = None
     class_activation_maps: Tensor | None = None
+    distance: Tensor | None = None
 
 
 def create_backbone(config: LaDnnConfig, pretrained: bool = False) -> nn.Module:
@@ -44,6 +53,48 @@ def create_backbone(config: LaDnnConfig, pretrained: bool = False) -> nn.Module:
     return timm.create_model(
         config.backbone, pretrained=pretrained, in_chans=config.num_channels, num_classes=0, **sized
     )
+
+
+class FeatureDistance(nn.Module):
+    """How far features lie from those of the training slices, in units of the gate's limit.
+
+    Two Gaussians are fitted by `fit_gate`: on the features of training slices, and of the same slices changed
+    into what they are not. The distance is the larger of two, each scaled to be 1 at its own limit: the
+    Mahalanobis distance from the slices, which tells photographs, and the relative one (Ren et al., "A simple
+    fix to Mahalanobis distance for improving near-OOD detection", arXiv 2106.09022), which tells CT of other
+    parts. It is 0 for all until the Gaussians are fitted.
+
+    The covariances are those of probabilistic PCA (Tipping & Bishop, Journal of the Royal Statistical Society
+    B, 1999): a few directions have a variance of their own, all others share one.
+
+    Args:
+        channels: C, the number of features.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.register_buffer("mean", torch.empty(2, channels))
+        self.register_buffer("scale", torch.empty(2, channels))
+        self.register_buffer("directions", torch.empty(2, RANK, channels))
+        self.register_buffer("gain", torch.empty(2))
+        self.register_buffer("offset", torch.empty(2))
+        self.reset()
+
+    def reset(self) -> None:
+        """Make every distance 0."""
+        for buffer in self.buffers():
+            nn.init.zeros_(buffer)
+
+    def scores(self, features: Tensor) -> Tensor:
+        """(N, 2) of features (N, C): distance from the slices, and squared less that from changed ones."""
+        scaled = (features.unsqueeze(1) - self.mean) * self.scale
+        along = torch.einsum("ngc,gkc->ngk", scaled, self.directions)
+        squared = (scaled.square().sum(dim=2) - along.square().sum(dim=2)) / scaled.shape[2]
+        return torch.stack([squared[:, 0].clamp(min=0).sqrt(), squared[:, 0] - squared[:, 1]], dim=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Distances (N,), 0 or above, of features (N, C)."""
+        return (self.scores(features) * self.gain + self.offset).amax(dim=1).clamp(min=0)
 
 
 class LaDnnForImageClassification(PreTrainedModel):
@@ -61,6 +112,8 @@ class LaDnnForImageClassification(PreTrainedModel):
     config_class = LaDnnConfig
     base_model_prefix = "backbone"
     main_input_name = "pixel_values"
+    # Models that were saved before there was a gate, or never had one, refuse nothing.
+    _keys_to_ignore_on_load_missing: ClassVar[list[str]] = [r"slice_distance\."]
 
     def __init__(self, config: LaDnnConfig):
         super().__init__(config)
@@ -73,6 +126,8 @@ class LaDnnForImageClassification(PreTrainedModel):
             ) from error
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(self.backbone.head_hidden_size, 1 + len(LESIONS))
+        stages = self.backbone.feature_info[-_STAGES:]
+        self.slice_distance = FeatureDistance(sum(stage["num_chs"] for stage in stages[:-1]))
         self.post_init()
 
     @torch.no_grad()
@@ -81,6 +136,8 @@ class LaDnnForImageClassification(PreTrainedModel):
         if module is self.classifier:
             nn.init.zeros_(module.bias)
             nn.init.normal_(module.weight, std=0.01)
+        elif isinstance(module, FeatureDistance):
+            module.reset()
         elif hasattr(module, "init_non_persistent_buffers"):
             # `from_pretrained` builds on the meta device and a checkpoint does not hold these.
             module.init_non_persistent_buffers()
@@ -106,7 +163,8 @@ class LaDnnForImageClassification(PreTrainedModel):
         Raises:
             ValueError: Labels do not have the shape of the logits.
         """
-        features = self.backbone.forward_features(pixel_values)
+        indices = min(_STAGES, len(self.backbone.feature_info))
+        features, stages = self.backbone.forward_intermediates(pixel_values, indices=indices)
         pooled = self.dropout(self.backbone.forward_head(features, pre_logits=True))
         outputs = self.classifier(pooled)
         covid_logits = outputs[:, 0] / self.config.temperature
@@ -118,7 +176,10 @@ class LaDnnForImageClassification(PreTrainedModel):
             loss = joint_loss(
                 covid_logits, lesion_logits, labels, lesion_labels, self.config.covid_loss_weight
             )
-        output = LaDnnOutput(loss, logits, lesion_logits, self._activation_maps(features))
+        # The last stage knows the classes alone; those before it see texture, by which other pictures differ.
+        texture = torch.cat([stage.detach().mean(dim=(2, 3)) for stage in stages[:-1]], dim=1)
+        distance = self.slice_distance(texture)
+        output = LaDnnOutput(loss, logits, lesion_logits, self._activation_maps(features), distance)
         return output.to_tuple() if return_dict is False else output
 
     def _activation_maps(self, features: Tensor) -> Tensor | None:

@@ -1,50 +1,88 @@
-"""Simple checks that tell a picture of something else from a CT slice.
+"""Simple checks that tell a picture of something else from a CT slice: numpy and Pillow alone.
 
 Their limits leave a margin to what COVID-CT and SARS-CoV-2-CT hold: there at most 6 in 100 pixels are
 coloured (drawn boxes and arrows), and at least 0.56 of the variance is coarse.
 """
 
-import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
+_LEAST_CONTRAST = 16
+"""Least difference between the darkest and the brightest grey of a slice."""
 _COLOURED = 0.12
 """Largest share of coloured pixels in a slice."""
 _COARSE = 0.5
 """Least share of a slice's variance that is left when it is blurred."""
+_SIDE = 256
+"""Longest side in pixels of the picture that is checked."""
 
 
-def unlike_ct(picture: Image.Image, grey: np.ndarray) -> str | None:
+def why_blank(grey: Image.Image) -> str | None:
+    """Why a picture shows nothing, or None where it shows something.
+
+    Args:
+        grey: Mode `L`, any size.
+    """
+    low, high = grey.getextrema()
+    if high - low < _LEAST_CONTRAST:
+        return (
+            f"expected a chest CT slice, found a blank picture (grey {low} to {high} of 255); give a slice "
+            "in its lung window."
+        )
+    return None
+
+
+def why_unlike_ct(picture: Image.Image, grey: Image.Image) -> str | None:
     """Why a picture is no CT slice, or None where it may be one.
 
     Finds coloured pictures, and text, noise and line drawings; a grey photograph or X-ray passes.
 
     Args:
         picture: The picture as decoded.
-        grey: The same as (height, width) greys of 8 bits.
+        grey: The same in mode `L`.
     """
     coloured = _coloured(picture)
     if coloured > _COLOURED:
-        return f"expected a grey slice, found a picture of which {coloured:.0%} is coloured."
+        return (
+            f"expected a chest CT slice, found a coloured picture ({coloured:.0%} of its pixels); give the "
+            "slice in grey."
+        )
     coarse = _coarse(grey)
     if coarse < _COARSE:
         return (
-            "expected the broad greys of a chest, found fine structure as in text, noise or a drawing "
-            f"({1 - coarse:.0%} of the variance)."
+            "expected a chest CT slice, found fine structure as in text, noise or a drawing "
+            f"({1 - coarse:.0%} of the variance); give the slice alone."
         )
     return None
+
+
+def why_far(distance: float, inverse_distance: float, limit: float) -> str:
+    """Why a picture beyond the limit is refused.
+
+    Args:
+        distance: `LaDnnOutput.distance` of the picture.
+        inverse_distance: The same of the picture with its greys inverted.
+        limit: `LaDnnConfig.max_distance`.
+    """
+    if inverse_distance <= limit:
+        return "expected a chest CT slice, found an inverted picture, with bright lungs; invert its greys."
+    return (
+        "expected a chest CT slice, found a picture unlike those that the model has learned from (distance "
+        f"{distance:.1f}, limit {limit:.1f}); give an axial slice in its lung window."
+    )
 
 
 def _coloured(picture: Image.Image) -> float:
     if picture.mode not in ("RGB", "RGBA", "P", "CMYK", "YCbCr", "LAB", "HSV"):
         return 0.0
     small = picture.convert("RGB")
-    small.thumbnail((256, 256))
+    small.thumbnail((_SIDE, _SIDE))
     return float((np.ptp(np.asarray(small), axis=2) > 48).mean())
 
 
-def _coarse(grey: np.ndarray) -> float:
-    scale = 256 / max(grey.shape)
-    size = [max(32, round(side * scale)) for side in grey.shape[::-1]]
-    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    return float(cv2.GaussianBlur(small, (0, 0), 3).var() / max(small.var(), 1e-6))
+def _coarse(grey: Image.Image) -> float:
+    scale = _SIDE / max(grey.size)
+    size = tuple(max(32, round(side * scale)) for side in grey.size)
+    small = grey.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR)
+    blurred = small.filter(ImageFilter.GaussianBlur(3))
+    return float(np.var(blurred, dtype=np.float64) / max(np.var(small, dtype=np.float64), 1e-6))

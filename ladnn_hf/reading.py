@@ -127,17 +127,6 @@ def list_slices(paths: Iterable[str]) -> Iterator[str]:
             yield path
 
 
-def gate(grey: Image.Image) -> str | None:
-    """Why a picture is refused although it can be read, or None where it is not."""
-    low, high = grey.getextrema()
-    if high - low < 16:
-        return (
-            f"expected a chest CT slice, found a blank picture (grey {low} to {high} of 255); give a slice "
-            "in its lung window."
-        )
-    return None
-
-
 def _deep_to_grey(picture: Image.Image) -> Image.Image:
     tag, white_is_zero = _WHITE_IS_ZERO
     inverted = getattr(picture, "tag_v2", {}).get(tag) == white_is_zero

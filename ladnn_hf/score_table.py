@@ -140,14 +140,23 @@ def audited_rows(scored: Scored, slices: DatasetDict, split: str) -> list[dict[s
     return [cleaned, _file_only_row(report, scored.rows, split, shows_file)]
 
 
-def external_row(path: str, slices: DatasetDict, predictor: SlicePredictor) -> dict[str, Any]:
-    """The row of another data set: its split `test`, or all it has where there is none."""
+def external_row(path: str, slices: DatasetDict, predictor: SlicePredictor, learned: bool) -> dict[str, Any]:
+    """The row of another data set: its split `test`, or all it has where there is none.
+
+    Args:
+        path: The data set's folder.
+        slices: Its splits.
+        predictor: The model.
+        learned: Whether the model has learned from the data set's split `train`.
+    """
     scored, splits = score_external(path, slices, predictor)
     name = Path(path).name
     row = _row(
         f"external_{name}",
         f"{name}, {_named(splits)}",
-        "Slices of another source, of another scanner and with another share of positives.",
+        "Held-out slices of a source that it has learned from too."
+        if learned
+        else "Slices of a source never trained on: another scanner and another share of positives.",
         scored.labels,
         scored.scores,
     )

@@ -7,8 +7,8 @@ from pathlib import PurePath
 import numpy as np
 from PIL import Image
 
-from .picture_checks import unlike_ct
-from .reading import MIN_SIDE, UnreadableSlice, decode, gate, read_slice
+from .picture_checks import why_blank, why_unlike_ct
+from .reading import MIN_SIDE, UnreadableSlice, decode, read_slice
 
 FACTS = (
     "suffix", "bytes", "format", "mode", "width", "height", "aspect", "quality", "border", "border_grey",
@@ -56,9 +56,9 @@ def slice_facts(content: bytes, file_name: str) -> tuple[dict, np.ndarray | None
     grey = np.asarray(slice_)
     facts |= {"pixels": hashlib.sha256(grey.tobytes() + str(grey.shape).encode()).hexdigest()}
     facts |= _border(grey)
-    if (reason := gate(slice_)) is not None:
+    if (reason := why_blank(slice_)) is not None:
         facts |= _fault("blank", reason)
-    elif (reason := unlike_ct(picture, grey)) is not None:
+    elif (reason := why_unlike_ct(picture, slice_)) is not None:
         facts |= _fault("not_ct", reason)
     return facts, grey
 

@@ -23,6 +23,7 @@ from .calibration import choose_band, choose_threshold, fit_temperature
 from .checkpoints import load_checkpoint
 from .configuration_ladnn import LaDnnConfig
 from .depthwise import with_float32_gradients
+from .gate import fit_gate
 from .image_processing_ladnn import LaDnnImageProcessor
 from .loss_ladnn import joint_loss
 from .metrics import decision_metrics, lesion_metrics, probability_metrics, to_json
@@ -103,6 +104,7 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     )
     trainer.train(resume_from_checkpoint=_resume_from(arguments.resume_from_checkpoint))
     validation = _calibrate(trainer, slices.sensitivity)
+    validation["refused_share"] = fit_gate(model, processor, train_rows, validation_rows, groups)
     metrics = {
         "command": shlex.join(["ladnn", "train", *argv]),
         "recipe": slices.recipe,
@@ -112,9 +114,11 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
         "temperature": model.config.temperature,
         "threshold": model.config.threshold,
         "indeterminate_band": model.config.indeterminate_band,
+        "max_distance": model.config.max_distance,
         "validation": validation,
         "train_seconds": trainer.state.log_history[-1].get("train_runtime"),
         "device": str(arguments.device),
+        "cores": torch.get_num_threads() if arguments.use_cpu else None,
         "versions": {name: version(name) for name in ("torch", "timm", "transformers", "datasets")}
         | {"python": platform.python_version()},
     }

@@ -38,7 +38,7 @@ ROWS = [
     *("reencoded_png", "reencoded_jpeg_90", "reencoded_jpeg_75", "reencoded_jpeg_50"),
     *("cropped_5", "cropped_10", "cropped_to_lungs", "padded_black", "padded_white"),
     *("rotated_plus_10", "rotated_minus_10"),
-    *("file_only", "lungs_blacked_out", "lungs_swapped", "external_others"),
+    *("file_only", "lungs_blacked_out", "lungs_swapped", "external_own", "external_others"),
 ]
 KEPT_FROM_LUNGS = 0.06  # share of the picture's width around the lungs that blacking out may reach
 
@@ -290,6 +290,7 @@ def micro(folder, seed):
     model.save_pretrained(folder)
     LaDnnImageProcessor(size={"height": MICRO_SIZE, "width": MICRO_SIZE}).save_pretrained(folder)
     facts = {"command": f"ladnn train --seed {seed}", "seed": seed, "validation": {"auc": 0.7 + seed / 100}}
+    facts["trained_on"] = ["own"]
     (folder / "metrics.json").write_text(json.dumps(facts))
     return folder
 
@@ -332,7 +333,7 @@ def evaluated(working_folder, few_resamples):
     at = working_folder
     result = run_ladnn(
         *("evaluate", "--model", at / "with_1", "--dataset", at / "own", "--output", at / "report"),
-        *("--external", at / "others", "--runs", at / "with_1", at / "with_2"),
+        *("--external", at / "own", at / "others", "--runs", at / "with_1", at / "with_2"),
         *("--without-lesions", at / "without_1", at / "without_2"),
         *("--left-out", f"{at / 'with_2'}={at / 'others'}"),
     )
@@ -414,6 +415,12 @@ def test_another_data_set_is_scored_whole_where_it_has_no_split_test(evaluated):
     _, report = evaluated
     external = report["rows"][-1]
     assert (external["slices"], external["splits"], external["loss"]) == (8, ["first", "second"], None)
+
+
+def test_a_source_that_was_learned_from_is_told_from_one_never_seen(evaluated):
+    _, report = evaluated
+    learned, never_seen = (row["shows"] for row in report["rows"][-2:])
+    assert "it has learned from" in learned and "never trained on" in never_seen
 
 
 def test_runs_are_scored_each_and_together(evaluated):

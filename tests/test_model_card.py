@@ -26,7 +26,7 @@ def test_every_number_of_the_report_stands_in_the_card(bundled_card):
     for row in report["rows"]:
         assert row["title"] in bundled_card.text
         if row["auc"][0] is not None:
-            assert "{:.3f} ({:.3f}–{:.3f})".format(*row["auc"]) in bundled_card.text, row["title"]
+            assert "{:.3f} ({:.3f} to {:.3f})".format(*row["auc"]) in bundled_card.text, row["title"]
     for name, numbers in report["lesions"].items():
         assert f"| {name} |" in bundled_card.text and f"| {numbers['labelled']} |" in bundled_card.text
 

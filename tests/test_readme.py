@@ -27,7 +27,7 @@ def newcomer(tmp_path_factory, real_data):
     """A working folder as the README's reader has it."""
     folder = tmp_path_factory.mktemp("newcomer")
     (folder / "space").symlink_to(ROOT / "space")
-    for name in ("COVID-CT", "LA-DNN"):
+    for name in ("COVID-CT", "LA-DNN", "SARS-CoV-2-CT"):
         (folder / name).symlink_to(real_data / name)
     for name, findings in (("COVID", ["GGO"]), ("NonCOVID", [])):
         (folder / "my_slices" / name).mkdir(parents=True)
@@ -39,7 +39,7 @@ def newcomer(tmp_path_factory, real_data):
 @pytest.mark.real_data
 def test_every_command_runs(newcomer, monkeypatch):
     monkeypatch.chdir(newcomer)
-    assert len(COMMANDS) == 14
+    assert len(COMMANDS) == 15
     for command in COMMANDS:
         if command in RUN_ELSEWHERE:
             continue
