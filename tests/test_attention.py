@@ -36,7 +36,7 @@ def square_finder():
     """A micro network that calls a slice COVID where it has a bright square."""
     torch.manual_seed(0)
     model = LaDnnForImageClassification(LaDnnConfig(backbone="test_byobnet", image_size=SIZE))
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     labels = torch.tensor([1] * 8 + [0] * 8)
     for step in range(30):
         inputs = PROCESSOR(squares(8, seed=step)[0], return_tensors="pt")
