@@ -38,7 +38,7 @@ def square_finder():
     model = LaDnnForImageClassification(LaDnnConfig(backbone="test_byobnet", image_size=SIZE))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     labels = torch.tensor([1] * 8 + [0] * 8)
-    for step in range(30):
+    for step in range(60):
         inputs = PROCESSOR(squares(8, seed=step)[0], return_tensors="pt")
         model.train()(**inputs, labels=labels).loss.backward()
         optimizer.step()
