@@ -3,7 +3,6 @@
 Neither is imported before it is needed, so that an exported model answers without torch.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -11,8 +10,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from .labels import CLASSES, LESIONS
+from .model_folder import WEIGHTS, weights_sha256
 
-WEIGHTS = "model.safetensors"
 ONNX = "model.onnx"
 
 
@@ -78,8 +77,8 @@ def open_engine(folder: Path, config: dict, shape: tuple[int, int, int]) -> Engi
 def provenance(folder: Path, config: dict) -> dict[str, str]:
     """What an export must agree with: the temperature, and the weights' sha256 where they are there."""
     facts = {"temperature": json.dumps(float(config.get("temperature", 1.0)))}
-    if (folder / WEIGHTS).is_file():
-        facts["weights_sha256"] = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    if digest := weights_sha256(folder):
+        facts["weights_sha256"] = digest
     return facts
 
 

@@ -1,7 +1,5 @@
 """The honest score of a model on a split: every number with its interval and its coverage."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -11,7 +9,6 @@ from typing import Any
 import numpy as np
 from datasets import DatasetDict
 
-from .engines import WEIGHTS
 from .evaluation_figures import FIGURES, write_figures
 from .inference import BUNDLED, Predictor
 from .metrics import (
@@ -26,6 +23,7 @@ from .metrics import (
     to_json,
     with_intervals,
 )
+from .model_folder import read_json, read_training, weights_sha256
 from .rendering import render
 from .run_scores import ablation, check_pairs, read_metrics, score_left_out, score_seeds, seeds_of, spread
 from .score_table import Scored, audited_rows, changed_rows, external_row, lung_rows, official_row
@@ -91,18 +89,18 @@ def evaluate(
     scores = score_slices(predictor, rows, f"{split} split")
     scored = Scored(rows, np.array(rows["label"]), scores)
     with_lesions = score_seeds(by_seed, rows)
-    training = _read(folder / "metrics.json") or _read(folder / "report.json").get("training")
+    training = read_training(folder)
     learned = (training or {}).get("trained_on", [])
     report = {
         "model": predictor.name,
-        "weights_sha256": _sha256(folder / WEIGHTS),
+        "weights_sha256": weights_sha256(folder),
         "dataset": Path(dataset).name,
         "split": split,
         "slices": len(rows),
         "refused": int((scores.decisions == "refused").sum()),
         "indeterminate": int((scores.decisions == "indeterminate").sum()),
         "threshold": predictor.threshold,
-        "temperature": _read(folder / "config.json").get("temperature", 1.0),
+        "temperature": read_json(folder, "config.json").get("temperature", 1.0),
         "indeterminate_band": predictor.band,
         **_numbers(scored, predictor.threshold),
         "lesions": _lesions(to_lesion_labels(values_of(rows, "lesions")), scores.lesions),
@@ -179,14 +177,6 @@ def _lesions(lesion_labels: np.ndarray, lesions: np.ndarray) -> dict[str, dict[s
         labelled = ~np.isnan(lesion_labels[:, column])
         numbers["auc"] = interval(auc, lesion_labels[labelled, column], lesions[labelled, column])
     return answers
-
-
-def _sha256(path: Path) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _number(numbers: Sequence[float | None], missing: str = "not validated") -> str:

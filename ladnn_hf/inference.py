@@ -1,7 +1,6 @@
 """From a file to a frozen `Prediction`: the one path that command line, page and evaluation share."""
 
 import itertools
-import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from PIL import Image, ImageOps
 from .engines import open_engine
 from .labels import CLASSES, LESIONS
 from .lungs_ladnn import lung_box
+from .model_folder import REMEDY, read_json
 from .picture_checks import why_blank, why_far, why_unlike_ct
 from .preprocessing_ladnn import to_pixel_values, to_probabilities
 from .reading import UnreadableSlice, decode, read_slice
@@ -68,8 +68,8 @@ class Predictor:
 
     def __init__(self, model: str | Path | None = None, *, gate: bool = True, batch_size: int = 16):
         folder = BUNDLED if model is None else Path(model)
-        config = _read_json(folder, "config.json")
-        processor = _read_json(folder, "preprocessor_config.json")
+        config = read_json(folder, "config.json")
+        processor = read_json(folder, "preprocessor_config.json")
         _check(folder, config, processor)
         self.name = "bundled" if model is None else str(model)
         self.threshold: float = config["threshold"]
@@ -171,22 +171,6 @@ class _Seen(NamedTuple):
     distance: float
 
 
-_REMEDY = "give a folder that `ladnn train` or save_pretrained wrote"
-
-
-def _read_json(folder: Path, name: str) -> dict:
-    path = folder / name
-    if not path.is_file():
-        raise ValueError(f"{folder}: expected a model folder with {name}, found no such file; {_REMEDY}.")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: expected JSON, found something else ({error}); {_REMEDY}.") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a JSON object, found {type(content).__name__}; {_REMEDY}.")
-    return content
-
-
 def _check(folder: Path, config: dict, processor: dict) -> None:
     """Refuse settings that would answer wrongly or not at all; transformers is not at hand to do it."""
     size = processor.get("size")
@@ -215,7 +199,7 @@ def _check(folder: Path, config: dict, processor: dict) -> None:
         ("image_std", std, numbers and min(std, default=0) > 0, "one number above 0 a channel"),
     ):
         if not holds:
-            raise ValueError(f"{folder}: expected {name} to be {expected}, found {found!r}; {_REMEDY}.")
+            raise ValueError(f"{folder}: expected {name} to be {expected}, found {found!r}; {REMEDY}.")
 
 
 def _are_numbers(value: object, count: int) -> bool:

@@ -1,7 +1,5 @@
 """The card of a model: fixed facts of `model_card/`, and what training and evaluation measured."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from . import __version__
 from .configuration_ladnn import LaDnnConfig
-from .engines import WEIGHTS
 from .evaluation import to_body
+from .model_folder import read_report, read_training, weights_sha256
 from .rendering import render
 from .resources import model_card_folder
 from .slice_dataset import SPLITS
@@ -30,25 +28,18 @@ _METRICS = {
 def stored_facts(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
     """The reports and training facts that a model folder holds, for its card.
 
-    `report.json` is what `ladnn evaluate` writes, or one such report a split beside `training`, as the
-    bundled checkpoint has it; `metrics.json` is what `ladnn train` writes.
-
     Raises:
         ValueError: The report is of other weights than those in the folder.
     """
-    stored = _read(folder / "report.json")
+    stored = read_report(folder)
     reports = [stored] if "split" in stored else [stored[name] for name in SPLITS[::-1] if name in stored]
-    digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    digest = weights_sha256(folder)
     if any(report["weights_sha256"] != digest for report in reports):
         raise ValueError(
             f"{folder / 'report.json'}: expected a report of the weights beside it, found one of others; "
             "run `ladnn evaluate` again or remove it."
         )
-    return reports, stored.get("training") or _read(folder / "metrics.json") or None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return reports, read_training(folder)
 
 
 def model_card(

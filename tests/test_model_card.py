@@ -77,3 +77,10 @@ def test_a_report_of_other_weights_is_refused(micro_folder, tmp_path):
     result = run_ladnn("export", "--format", "hf", "--model", micro_folder, "--output", tmp_path / "export")
     assert result.returncode == 1 and not (tmp_path / "export").exists()
     assert "expected a report of the weights beside it, found one of others" in result.stderr
+
+
+def test_a_report_that_is_no_json_is_named(micro_folder, tmp_path):
+    (micro_folder / "report.json").write_text("{")
+    result = run_ladnn("export", "--format", "hf", "--model", micro_folder, "--output", tmp_path / "export")
+    assert result.returncode == 1 and not (tmp_path / "export").exists()
+    assert "report.json: expected JSON, found something else" in result.stderr

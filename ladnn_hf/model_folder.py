@@ -1,0 +1,49 @@
+"""What the files in a model folder say; the standard library alone, since every answer begins here."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+WEIGHTS = "model.safetensors"
+REMEDY = "give a folder that `ladnn train` or save_pretrained wrote"
+
+
+def read_json(folder: Path, name: str) -> dict[str, Any]:
+    """A JSON object that a model folder must hold.
+
+    Raises:
+        ValueError: There is no such file, or it holds something else.
+    """
+    path = folder / name
+    if not path.is_file():
+        raise ValueError(f"{folder}: expected a model folder with {name}, found no such file; {REMEDY}.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: expected JSON, found something else ({error}); {REMEDY}.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a JSON object, found {type(content).__name__}; {REMEDY}.")
+    return content
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """The folder's `report.json`, empty where there is none.
+
+    It is what `ladnn evaluate` writes, or one such report a split beside `training`, as the bundled
+    checkpoint has it.
+    """
+    return read_json(folder, "report.json") if (folder / "report.json").is_file() else {}
+
+
+def read_training(folder: Path) -> dict[str, Any] | None:
+    """What `ladnn train` wrote of the run: the folder's `metrics.json`, else what its report keeps of it."""
+    if (folder / "metrics.json").is_file():
+        return read_json(folder, "metrics.json")
+    return read_report(folder).get("training")
+
+
+def weights_sha256(folder: Path) -> str | None:
+    """The sha256 of the weights in a folder; None where it holds an export alone."""
+    path = folder / WEIGHTS
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
