@@ -124,15 +124,16 @@ def _answer_html(prediction: Prediction, band: tuple[float, float] | None) -> st
     if prediction.decision == "refused":
         return f"{title}<p>{html.escape(prediction.reason[0].upper() + prediction.reason[1:])}</p>"
     probability, threshold = prediction.covid_probability, prediction.threshold
-    undecided = f" and cannot tell from {band[0]:.3f} up to {band[1]:.3f}" if band else ""
+    low, high = band or (threshold, threshold)
+    undecided = f", negative below {low:.3f}, and cannot tell in between" if low < high else ""
     lesions = "".join(
         f"<tr><th scope='row'>{LESION_NAMES[name]}</th><td>{_bar(p, 'lesion')}</td><td>{p:.2f}</td></tr>"
         for name, p in prediction.lesions.items()
     )
     return (
         f"{title}<p>Probability of COVID-19 <strong>{probability:.3f}</strong>; "
-        f"the model calls a slice positive from {threshold:.3f}{undecided}.</p>"
-        f"{_bar(probability, prediction.decision, threshold)}"
+        f"the model calls a slice positive from {high:.3f}{undecided}.</p>"
+        f"{_bar(probability, prediction.decision, high)}"
         "<table><caption>Lesion scores, if it is COVID-19; learned from few labels</caption>"
         f"{lesions}</table>"
     )
