@@ -137,6 +137,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RUN=DATASET",
         help="runs, each with a data set that it was not trained on, to be scored there",
     )
+    evaluate.add_argument(
+        "--lesion-folds",
+        nargs="+",
+        default=[],
+        type=_run_and_dataset,
+        metavar="RUN=DATASET",
+        help="runs, each with a data set whose split test holds patients that the run never saw: how well "
+        "lesions are told over all of these (benchmarks/lesion_folds.py makes them)",
+    )
     evaluate.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the report")
 
     export = _command(
@@ -418,6 +427,7 @@ def _evaluate(arguments: argparse.Namespace, _: list[str]) -> int:
         runs=arguments.runs,
         without_lesions=arguments.without_lesions,
         left_out=arguments.left_out,
+        lesion_folds=arguments.lesion_folds,
     )
     write_report(evaluation, arguments.output)
     print(to_markdown(evaluation.report), end="")

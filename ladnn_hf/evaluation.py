@@ -14,10 +14,9 @@ from .inference import BUNDLED, Predictor
 from .metrics import (
     BINS,
     RESAMPLES,
-    auc,
     decision_metrics,
     interval,
-    lesion_metrics,
+    lesion_scores,
     probability_metrics,
     share,
     to_json,
@@ -25,7 +24,16 @@ from .metrics import (
 )
 from .model_folder import read_json, read_training, weights_sha256
 from .rendering import render
-from .run_scores import ablation, check_pairs, read_metrics, score_left_out, score_seeds, seeds_of, spread
+from .run_scores import (
+    ablation,
+    check_pairs,
+    read_metrics,
+    score_left_out,
+    score_lesion_folds,
+    score_seeds,
+    seeds_of,
+    spread,
+)
 from .score_table import Scored, audited_rows, changed_rows, external_row, lung_rows, official_row
 from .slice_dataset import load_slices, to_lesion_labels, values_of
 from .slice_scores import REFUSED_PROBABILITY, SliceScores, score_slices
@@ -54,6 +62,7 @@ def evaluate(
     runs: Sequence[str] = (),
     without_lesions: Sequence[str] = (),
     left_out: Sequence[tuple[str, str]] = (),
+    lesion_folds: Sequence[tuple[str, str]] = (),
 ) -> Evaluation:
     """Score a model folder on one split of a slice data set, and beside it what the score may rest on.
 
@@ -65,13 +74,16 @@ def evaluate(
         runs: Folders of training runs of the model's recipe, with different seeds.
         without_lesions: Folders of runs of the same recipe and seeds without the lesion task.
         left_out: (run, data set): runs, each with the folder of a data set that it was not trained on.
+        lesion_folds: (run, data set): runs, each with a data set whose split `test` holds patients that only
+            the other runs have seen.
 
     Returns:
         The answers, and the report: `model`, `weights_sha256`, `dataset`, `split`, `slices`, `refused`,
         `indeterminate`, `threshold`, `temperature`, `indeterminate_band`, `versions`; the numbers of the
         `probabilities`, of what was `decided`, of the decisions `at_threshold` and `at_0.5`, and of the
-        `lesions`, each as `[value, low, high]`, a 95% bootstrap interval; `rows`, see `score_table`; `runs`,
-        see `run_scores.spread`; `ablation` and `left_out`, see there; what `training` wrote of itself.
+        `lesions` and `lesion_folds`, each as `[value, low, high]`, a 95% bootstrap interval; `rows`, see
+        `score_table`; `runs`, see `run_scores.spread`; `ablation` and `left_out`, see there; what `training`
+        wrote of itself.
 
     Raises:
         ValueError: There is no such model, data set, split or run, or runs do not go together.
@@ -79,10 +91,11 @@ def evaluate(
     splits = load_slices(dataset)
     if split not in splits:
         raise ValueError(f"{dataset}: expected a split {split}, found {sorted(splits)}; name one of these.")
-    others = {path: load_slices(path) for path in (*external, *(path for _, path in left_out))}
+    pairs = (*left_out, *lesion_folds)
+    others = {path: load_slices(path) for path in (*external, *(path for _, path in pairs))}
     by_seed, by_seed_without = seeds_of(runs), seeds_of(without_lesions)
     check_pairs(by_seed, by_seed_without)
-    for run, _ in left_out:
+    for run, _ in pairs:
         read_metrics(run)  # what is no run is refused before the long work, not after it
     rows, folder = splits[split], Path(model) if model else BUNDLED
     predictor = Predictor(model)
@@ -103,7 +116,8 @@ def evaluate(
         "temperature": read_json(folder, "config.json").get("temperature", 1.0),
         "indeterminate_band": predictor.band,
         **_numbers(scored, predictor.threshold),
-        "lesions": _lesions(to_lesion_labels(values_of(rows, "lesions")), scores.lesions),
+        "lesions": lesion_scores(to_lesion_labels(values_of(rows, "lesions")), scores.lesions),
+        "lesion_folds": score_lesion_folds([(run, others[path]) for run, path in lesion_folds]),
         "rows": _rows(scored, splits, split, predictor, Predictor(model, gate=False))
         + [external_row(path, others[path], predictor, Path(path).name in learned) for path in external],
         "runs": spread(with_lesions),
@@ -169,14 +183,6 @@ def _numbers(scored: Scored, threshold: float) -> dict[str, dict[str, list[float
         "at_threshold": with_intervals(decision_metrics, labels, covid >= threshold),
         "at_0.5": with_intervals(decision_metrics, labels, covid >= 0.5),
     }
-
-
-def _lesions(lesion_labels: np.ndarray, lesions: np.ndarray) -> dict[str, dict[str, Any]]:
-    answers = lesion_metrics(lesion_labels, lesions)
-    for column, numbers in enumerate(answers.values()):
-        labelled = ~np.isnan(lesion_labels[:, column])
-        numbers["auc"] = interval(auc, lesion_labels[labelled, column], lesions[labelled, column])
-    return answers
 
 
 def _number(numbers: Sequence[float | None], missing: str = "not validated") -> str:

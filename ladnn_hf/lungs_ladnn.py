@@ -2,7 +2,8 @@
 
 A slice in any window has lungs that are darker than the chest wall around them. Otsu's threshold (IEEE
 Transactions on Systems, Man, and Cybernetics, 1979) parts the two; what is dark and reaches a corner is
-the air around the patient.
+the air around the patient. Borders of one grey, which figures and scanners put around a slice, are no
+part of it: with them or without, the same lungs are found.
 """
 
 import numpy as np
@@ -18,6 +19,8 @@ _LEAST_SIDES = (0.30, 0.25)
 """Least width and height of the lungs' box, in shares of the picture: below it half a lung was missed."""
 _CORNER = 3
 """Cells from a corner that count as the corner: scans of printed figures have thin frames."""
+_PLAIN = 12
+"""Most greys between darkest and brightest in a row or column of a border: scans and JPEG leave a little."""
 _REACH = 6
 """Cells over which a gap, a vessel or a lesion at the edge, is closed."""
 
@@ -33,8 +36,17 @@ def find_lungs(grey: Image.Image) -> np.ndarray | None:
     Returns:
         bool (128, 128) over the whole picture, whatever its shape; None where there are no lungs.
     """
-    lungs = _dark_lungs(grey)
-    return None if lungs is None else _closed(lungs)
+    left, upper, right, lower = _content(grey)
+    lungs = _dark_lungs(grey, (left, upper, right, lower))
+    if lungs is None:
+        return None
+    whole = np.zeros((GRID, GRID), dtype=bool)
+    middles = np.arange(0.5, GRID) / GRID
+    column = (middles * grey.width - left) * GRID / (right - left)
+    row = (middles * grey.height - upper) * GRID / (lower - upper)
+    columns, rows = ((0 <= place) & (place < GRID) for place in (column, row))
+    whole[np.ix_(rows, columns)] = _closed(lungs)[np.ix_(row[rows].astype(int), column[columns].astype(int))]
+    return whole
 
 
 def lung_box(grey: Image.Image, margin: float = 0.03) -> tuple[float, float, float, float] | None:
@@ -42,28 +54,45 @@ def lung_box(grey: Image.Image, margin: float = 0.03) -> tuple[float, float, flo
 
     Args:
         grey: A slice, mode `L`, any size.
-        margin: Added on each side, in shares of the picture's width or height.
+        margin: Added on each side, in shares of the width or height inside the borders.
 
     Returns:
         (left, upper, right, lower) in pixels, inside the picture; None where there are no lungs.
     """
-    lungs = _dark_lungs(grey)
+    content = _content(grey)
+    lungs = _dark_lungs(grey, content)
     if lungs is None:
         return None
     columns, rows = np.flatnonzero(lungs.any(axis=0)), np.flatnonzero(lungs.any(axis=1))
     left, upper = columns[0] / GRID, rows[0] / GRID
     right, lower = (columns[-1] + 1) / GRID, (rows[-1] + 1) / GRID
-    width, height = grey.size
+    width, height = content[2] - content[0], content[3] - content[1]
     return (
-        max(0.0, left - margin) * width,
-        max(0.0, upper - margin) * height,
-        min(1.0, right + margin) * width,
-        min(1.0, lower + margin) * height,
+        content[0] + max(0.0, left - margin) * width,
+        content[1] + max(0.0, upper - margin) * height,
+        content[0] + min(1.0, right + margin) * width,
+        content[1] + min(1.0, lower + margin) * height,
     )
 
 
-def _dark_lungs(grey: Image.Image) -> np.ndarray | None:
-    small = np.asarray(grey.resize((GRID, GRID), Image.Resampling.BOX, reducing_gap=None))
+def _content(grey: Image.Image) -> tuple[int, int, int, int]:
+    """The box inside borders of one grey, one within another too; the whole of a picture of one grey."""
+    pixels = np.asarray(grey)
+    box = whole = (0, 0, grey.width, grey.height)
+    while True:
+        left, upper, right, lower = box
+        inside = pixels[upper:lower, left:right]
+        columns, rows = (np.flatnonzero(np.ptp(inside, axis=axis) > _PLAIN) for axis in (0, 1))
+        if not (len(columns) and len(rows)):
+            return whole
+        tighter = (left + columns[0], upper + rows[0], left + columns[-1] + 1, upper + rows[-1] + 1)
+        if tighter == box:
+            return box
+        box = tighter
+
+
+def _dark_lungs(grey: Image.Image, content: tuple[int, int, int, int]) -> np.ndarray | None:
+    small = np.asarray(grey.resize((GRID, GRID), Image.Resampling.BOX, content, reducing_gap=None))
     dark = small <= _otsu(small)
     starts, ends, region = _regions(dark)
     if not len(starts):

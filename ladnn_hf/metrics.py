@@ -115,6 +115,15 @@ def lesion_metrics(lesion_labels: np.ndarray, probabilities: np.ndarray) -> dict
     return answers
 
 
+def lesion_scores(lesion_labels: np.ndarray, probabilities: np.ndarray) -> dict[str, dict[str, Any]]:
+    """As `lesion_metrics`, each AUC as `[value, low, high]`; see `interval`."""
+    answers = lesion_metrics(lesion_labels, probabilities)
+    for column, numbers in enumerate(answers.values()):
+        labelled = ~np.isnan(lesion_labels[:, column])
+        numbers["auc"] = interval(auc, lesion_labels[labelled, column], probabilities[labelled, column])
+    return answers
+
+
 def share(wanted: np.ndarray, among: np.ndarray) -> np.ndarray:
     """Of the slices that are `among`, the share that is `wanted`; NaN where there are none.
 

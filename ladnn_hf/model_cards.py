@@ -29,7 +29,7 @@ def stored_facts(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any] | N
     """The reports and training facts that a model folder holds, for its card.
 
     Raises:
-        ValueError: The report is of other weights than those in the folder.
+        ValueError: The report is of other weights than those in the folder, or of an older version.
     """
     stored = read_report(folder)
     reports = [stored] if "split" in stored else [stored[name] for name in SPLITS[::-1] if name in stored]
@@ -38,6 +38,11 @@ def stored_facts(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any] | N
         raise ValueError(
             f"{folder / 'report.json'}: expected a report of the weights beside it, found one of others; "
             "run `ladnn evaluate` again or remove it."
+        )
+    if any("rows" not in report for report in reports):
+        raise ValueError(
+            f"{folder / 'report.json'}: expected what `ladnn evaluate` writes, found one without rows, as "
+            "version 0.1.0 wrote it; run `ladnn evaluate` again or remove it."
         )
     return reports, read_training(folder)
 

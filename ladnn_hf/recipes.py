@@ -87,6 +87,13 @@ class SliceArguments:
     crop_to_lungs: bool = field(
         default=False, metadata={"help": "show the network the box around the lungs alone"}
     )
+    frozen_stages: int = field(
+        default=0,
+        metadata={
+            "help": "first stages of the backbone that keep the weights they start with, which halves "
+            "the time of a step; their batch statistics follow the slices"
+        },
+    )
     dropout: float = field(default=0.0, metadata={"help": "dropout before the linear layer"})
     augmentation: Literal["strong", "published"] = field(
         default="strong", metadata={"help": "random changes"}

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset, DatasetDict
-from scipy.stats import ttest_rel
+from scipy.stats import rankdata, ttest_rel
 
 from .inference import Predictor
-from .metrics import auc, interval
+from .metrics import auc, interval, lesion_scores
 from .score_table import score_external
+from .slice_dataset import to_lesion_labels, values_of
 from .slice_scores import score_slices
 
 
@@ -129,3 +130,25 @@ def score_left_out(run: str, path: str, slices: DatasetDict) -> dict[str, Any]:
         "refused": int((scored.scores.decisions == "refused").sum()),
         "auc": interval(auc, scored.labels, scored.scores.covid),
     }
+
+
+def score_lesion_folds(folds: Sequence[tuple[str, DatasetDict]]) -> dict[str, dict[str, Any]] | None:
+    """AUC of each lesion over the folds of a data set, each scored by a run that never saw its patients.
+
+    A slice counts by its rank in its fold: the scores of one run cannot be compared with another's.
+
+    Args:
+        folds: Runs, each with a data set whose split `test` is the fold.
+
+    Returns:
+        As `metrics.lesion_scores`; None for no folds.
+    """
+    labels, ranks = [], []
+    for run, slices in folds:
+        rows = slices["test"]
+        scores = score_slices(Predictor(run, gate=False), rows, Path(run).name).lesions
+        labels.append(to_lesion_labels(values_of(rows, "lesions")))
+        labelled = np.where(np.isnan(labels[-1]), np.nan, scores)
+        count = np.maximum(1, (~np.isnan(labels[-1])).sum(axis=0))
+        ranks.append(rankdata(labelled, axis=0, nan_policy="omit") / count)
+    return lesion_scores(np.concatenate(labels), np.concatenate(ranks)) if folds else None

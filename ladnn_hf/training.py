@@ -88,6 +88,7 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     train_rows, groups, validation_rows = _rows(slices)
     set_seed(arguments.seed)
     model, processor = _model(slices)
+    _freeze(model, slices.frozen_stages)
     with_float32_gradients(model)
     augmentation = AUGMENTATIONS[slices.augmentation](processor.size["height"])
     train_slices = SliceDataset(train_rows, processor, augmentation, arguments.seed, groups)
@@ -160,6 +161,22 @@ def _model(slices: SliceArguments) -> tuple[LaDnnForImageClassification, LaDnnIm
             crop_to_lungs=slices.crop_to_lungs,
         )
     return model.to(memory_format=torch.channels_last), processor
+
+
+def _freeze(model: LaDnnForImageClassification, stages: int) -> None:
+    """Keep the weights of the backbone's first stages, and of what comes before them, as they are."""
+    known = [stage["module"] for stage in model.backbone.feature_info]
+    if not 0 <= stages < len(known):
+        raise ValueError(
+            f"Expected --frozen_stages from 0 to {len(known) - 1}, the last of {model.config.backbone} being "
+            f"{known[-1]}, found {stages}; name fewer."
+        )
+    if not stages:
+        return
+    names = [name for name, _ in model.backbone.named_parameters()]
+    last = max(number for number, name in enumerate(names) if name.startswith(f"{known[stages - 1]}."))
+    for name in names[: last + 1]:
+        model.backbone.get_parameter(name).requires_grad_(False)
 
 
 def _adam_with_l2(arguments: TrainingArguments) -> tuple[type, dict[str, Any]]:

@@ -85,11 +85,11 @@ def phantom():
 
 
 def phantom_rows(count, seed):
-    """Labelled phantoms: odd ones have ground glass, every fourth has lesion labels."""
+    """Labelled phantoms: odd ones have ground glass, every fourth lesion labels, every eighth says Csld."""
     for index in range(count):
         ill = index % 2 == 1
         buffer = _png(draw_phantom(["GGO"] if ill else [], size=MICRO_SIZE, seed=seed + index))
-        lesions = (1.0, 0.0, 0.0, 0.0, 0.0) if index % 4 == 1 else (float("nan"),) * 5
+        lesions = (1.0, float(index % 8 == 5), 0.0, 0.0, 0.0) if index % 4 == 1 else (float("nan"),) * 5
         yield slice_row(
             buffer, file_name=f"{index}.png", label="COVID" if ill else "NonCOVID", lesions=lesions
         )

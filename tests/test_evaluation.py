@@ -336,6 +336,7 @@ def evaluated(working_folder, few_resamples):
         *("--external", at / "own", at / "others", "--runs", at / "with_1", at / "with_2"),
         *("--without-lesions", at / "without_1", at / "without_2"),
         *("--left-out", f"{at / 'with_2'}={at / 'others'}"),
+        *("--lesion-folds", f"{at / 'with_1'}={at / 'own'}", f"{at / 'with_2'}={at / 'own'}"),
     )
     assert result.returncode == 0, result.stderr
     return result.stdout, json.loads((at / "report" / "report.json").read_text())
@@ -451,6 +452,16 @@ def test_a_left_out_data_set_is_scored_with_what_the_run_was_trained_on(evaluate
     assert (left_out["dataset"], left_out["splits"], left_out["slices"]) == ("others", ["first", "second"], 8)
 
 
+def test_lesions_are_scored_over_folds_of_patients_too(evaluated):
+    page, report = evaluated
+    for name, scores in report["lesion_folds"].items():
+        assert scores["labelled"] == 2 * report["lesions"][name]["labelled"]
+        assert scores["present"] == 2 * report["lesions"][name]["present"]
+    measured = [scores["auc"] for scores in report["lesion_folds"].values() if scores["auc"][0] is not None]
+    assert measured and all(0 <= low <= value <= high <= 1 for value, low, high in measured)
+    assert "AUC, folds of patients" in page
+
+
 def test_how_the_model_was_trained_is_told(evaluated):
     _, report = evaluated
     assert report["training"]["command"] == "ladnn train --seed 1" and report["temperature"] == 1
@@ -501,6 +512,10 @@ def test_a_split_of_one_class_is_scored_as_far_as_it_goes(working_folder, few_re
         (["--runs", "with_1", "with_1"], "expected runs of different seeds, found the seed 1"),
         (["--runs", "own"], "expected a folder that `ladnn train` wrote, found no metrics.json"),
         (["--left-out", "own=others"], "expected a folder that `ladnn train` wrote, found no metrics.json"),
+        (
+            ["--lesion-folds", "own=others"],
+            "expected a folder that `ladnn train` wrote, found no metrics.json",
+        ),
         (["--without-lesions", "without_1"], "Expected runs with and without lesions of the same seeds"),
         (["--external", "with_1"], "expected a saved slice data set, found none"),
         (["--split", "holdout"], "expected a split holdout, found ['test', 'train', 'validation']"),

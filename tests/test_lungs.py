@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ladnn_hf import draw_phantom
 from ladnn_hf.lungs_ladnn import find_lungs, lung_box
@@ -44,6 +44,19 @@ def test_the_box_scales_with_the_picture(slice_of_chest):
     wide = slice_of_chest.resize((512, 300))
     expected = np.array(lung_box(slice_of_chest)) / 256 * [512, 300, 512, 300]
     assert lung_box(wide) == pytest.approx(expected, abs=12)
+
+
+@pytest.mark.parametrize("greys", [(0,), (255,), (255, 0), (90, 255)])
+def test_borders_of_one_grey_change_nothing(slice_of_chest, greys):
+    framed, edge = slice_of_chest, 30 * len(greys)
+    for grey in reversed(greys):
+        framed = ImageOps.expand(framed, 30, grey)
+    box = np.array(lung_box(framed)) - edge
+    assert tuple(box) == pytest.approx(lung_box(slice_of_chest))
+    inside = find_lungs(framed).repeat(framed.width, axis=1).repeat(framed.height, axis=0)[63::128, 63::128]
+    alone = find_lungs(slice_of_chest).repeat(256, axis=1).repeat(256, axis=0)[63::128, 63::128]
+    inside = inside[edge:-edge, edge:-edge]
+    assert (inside & alone).sum() / (inside | alone).sum() > 0.95
 
 
 def test_the_box_stays_inside_the_picture(slice_of_chest):

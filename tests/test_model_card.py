@@ -8,6 +8,7 @@ from conftest import run_ladnn
 from huggingface_hub import ModelCard
 
 from ladnn_hf.inference import BUNDLED
+from ladnn_hf.model_folder import weights_sha256
 
 
 def exported_card(folder, output):
@@ -77,6 +78,15 @@ def test_a_report_of_other_weights_is_refused(micro_folder, tmp_path):
     result = run_ladnn("export", "--format", "hf", "--model", micro_folder, "--output", tmp_path / "export")
     assert result.returncode == 1 and not (tmp_path / "export").exists()
     assert "expected a report of the weights beside it, found one of others" in result.stderr
+
+
+def test_a_report_of_an_older_version_is_refused(micro_folder, tmp_path):
+    digest = weights_sha256(micro_folder)
+    report = {"weights_sha256": digest, "test": {"weights_sha256": digest, "probabilities": {}}}
+    (micro_folder / "report.json").write_text(json.dumps(report))
+    result = run_ladnn("export", "--format", "hf", "--model", micro_folder, "--output", tmp_path / "export")
+    assert result.returncode == 1 and not (tmp_path / "export").exists()
+    assert "found one without rows, as version 0.1.0 wrote it; run `ladnn evaluate` again" in result.stderr
 
 
 def test_a_report_that_is_no_json_is_named(micro_folder, tmp_path):

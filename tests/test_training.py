@@ -86,6 +86,23 @@ def test_a_model_trained_in_bfloat16_is_calibrated_as_it_will_answer(phantom_sli
         assert metrics["validation"][name] == pytest.approx(value, abs=1e-5), name
 
 
+def test_frozen_stages_keep_the_weights_they_had_and_the_others_learn(phantom_slices, tmp_path):
+    train_micro(phantom_slices, tmp_path / "start", "--max_steps", "1", "--learning_rate", "0")
+    flags = ("--model", str(tmp_path / "start"), "--frozen_stages", "2", "--max_steps", "3")
+    train_micro(phantom_slices, tmp_path / "run", *flags)
+    before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("start", "run"))
+    weights = [name for name in before if name.endswith((".weight", ".bias"))]
+    same = {name for name in weights if torch.equal(before[name], after[name])}
+    frozen = ("backbone.conv_stem.", "backbone.bn1.", "backbone.blocks.0.", "backbone.blocks.1.")
+    assert same == {name for name in weights if name.startswith(frozen)}
+
+
+def test_more_frozen_stages_than_there_are_are_refused(phantom_slices, tmp_path):
+    flags = ("--dataset", phantom_slices, "--output_dir", tmp_path, *MICRO, "--frozen_stages", "9")
+    result = run_ladnn("train", *flags)
+    assert result.returncode == 1 and "Expected --frozen_stages from 0 to 4" in result.stderr
+
+
 def test_each_epoch_changes_the_slices_anew(phantom_slices, tmp_path, monkeypatch):
     told = []
     monkeypatch.setattr(SliceDataset, "set_epoch", lambda self, epoch: told.append(epoch))
