@@ -17,6 +17,7 @@ from .metrics import (
     decision_metrics,
     interval,
     lesion_scores,
+    operating_points,
     probability_metrics,
     share,
     to_json,
@@ -82,8 +83,8 @@ def evaluate(
         `indeterminate`, `threshold`, `temperature`, `indeterminate_band`, `versions`; the numbers of the
         `probabilities`, of what was `decided`, of the decisions `at_threshold` and `at_0.5`, and of the
         `lesions` and `lesion_folds`, each as `[value, low, high]`, a 95% bootstrap interval; `rows`, see
-        `score_table`; `runs`, see `run_scores.spread`; `ablation` and `left_out`, see there; what `training`
-        wrote of itself.
+        `score_table`; `operating_points`, see `metrics`; `runs`, see `run_scores.spread`; `ablation` and
+        `left_out`, see there; what `training` wrote of itself.
 
     Raises:
         ValueError: There is no such model, data set, split or run, or runs do not go together.
@@ -116,6 +117,7 @@ def evaluate(
         "temperature": read_json(folder, "config.json").get("temperature", 1.0),
         "indeterminate_band": predictor.band,
         **_numbers(scored, predictor.threshold),
+        "operating_points": operating_points(scored.labels, scores.covid),
         "lesions": lesion_scores(to_lesion_labels(values_of(rows, "lesions")), scores.lesions),
         "lesion_folds": score_lesion_folds([(run, others[path]) for run, path in lesion_folds]),
         "rows": _rows(scored, splits, split, predictor, Predictor(model, gate=False))

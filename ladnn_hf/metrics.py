@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import DegenerateDataWarning, bootstrap, rankdata
 from sklearn import config_context
-from sklearn.metrics import brier_score_loss, confusion_matrix
+from sklearn.metrics import brier_score_loss, confusion_matrix, roc_curve
 from tqdm import tqdm
 
 from .labels import LESIONS
@@ -94,6 +94,25 @@ def decision_metrics(labels: np.ndarray, positive: np.ndarray) -> dict[str, floa
             "f1": np.divide(2 * tp, 2 * tp + fp + fn),
         }
     return {name: float(rate) for name, rate in rates.items()}
+
+
+def operating_points(labels: np.ndarray, probabilities: np.ndarray) -> list[dict[str, float]]:
+    """What each threshold would give: the points of the ROC curve.
+
+    Args:
+        labels: (N,), 0 or 1.
+        probabilities: (N,), in [0, 1].
+
+    Returns:
+        `threshold`, `sensitivity` and `specificity`, from the highest threshold down; a slice is positive
+        from the threshold on. Empty where one class is absent.
+    """
+    if len(np.unique(labels)) < 2:
+        return []
+    false_positives, sensitivity, thresholds = roc_curve(labels, probabilities, drop_intermediate=False)
+    points = zip(thresholds, sensitivity, 1 - false_positives, strict=True)
+    names = ("threshold", "sensitivity", "specificity")
+    return [dict(zip(names, map(float, point), strict=True)) for point in points][1:]  # the first is infinite
 
 
 def lesion_metrics(lesion_labels: np.ndarray, probabilities: np.ndarray) -> dict[str, dict[str, float]]:

@@ -27,6 +27,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "bundled": {
         "backbone": "tf_efficientnet_lite0",
         "backbone_weights": "package",
+        "image_size": 288,
+        "frozen_stages": 2,
         "crop_to_lungs": True,
         "augmentation": "strong",
         "mixup": 0.4,
@@ -36,7 +38,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0.2,
         "per_device_train_batch_size": 16,
-        "num_train_epochs": 20,
+        "num_train_epochs": 10,
         "metric_for_best_model": "eval_auc",
         "load_best_model_at_end": False,  # to choose an epoch by 118 slices is to choose noise
     },

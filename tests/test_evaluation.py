@@ -452,6 +452,18 @@ def test_a_left_out_data_set_is_scored_with_what_the_run_was_trained_on(evaluate
     assert (left_out["dataset"], left_out["splits"], left_out["slices"]) == ("others", ["first", "second"], 8)
 
 
+def test_each_threshold_is_told_with_what_it_would_give(evaluated):
+    _, report = evaluated
+    points = report["operating_points"]
+    assert [point["threshold"] for point in points] == sorted(
+        (point["threshold"] for point in points), reverse=True
+    )
+    above = [point for point in points if point["threshold"] >= report["threshold"]]
+    reached = (above[-1]["sensitivity"], above[-1]["specificity"]) if above else (0, 1)
+    expected = tuple(report["at_threshold"][name][0] for name in ("sensitivity", "specificity"))
+    assert reached == pytest.approx(expected)
+
+
 def test_lesions_are_scored_over_folds_of_patients_too(evaluated):
     page, report = evaluated
     for name, scores in report["lesion_folds"].items():
