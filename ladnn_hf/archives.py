@@ -33,15 +33,25 @@ def list_images(folder: Path) -> dict[str, Reader]:
     """
     archive = folder.with_name(f"{folder.name}.zip")
     if folder.is_dir():
-        readers = dict(_in_folder(folder))
-    elif archive.is_file():
-        readers = dict(_in_zip(archive))
-    else:
+        return dict(sorted(_in_folder(folder)))
+    if not archive.is_file():
         raise ValueError(
             f"{archive}: expected this zip, or a plain folder {folder.name} beside it, found neither; check "
             "the folder or download it again."
         )
-    return dict(sorted(readers.items()))
+    return list_zip(archive)
+
+
+def list_zip(archive: Path) -> dict[str, Reader]:
+    """The image files in a zip; nothing is unpacked before it is read.
+
+    Returns:
+        A reader for each path inside the zip, sorted.
+
+    Raises:
+        ValueError: The zip is broken, leads out of itself or is a bomb.
+    """
+    return dict(sorted(_in_zip(archive)))
 
 
 def by_file_name(images: dict[str, Reader], where: Path) -> dict[str, Reader]:

@@ -9,6 +9,35 @@ _FULL_SCALE = 4.0
 """Logits that are drawn at full strength at least: a map whose evidence is weak stays faint."""
 
 
+def heat(activation_map: np.ndarray) -> np.ndarray:
+    """How strongly each place speaks for a class; what speaks against it counts as nothing.
+
+    Args:
+        activation_map: (h, w), one of `Prediction.maps`, in logits.
+
+    Returns:
+        float32 (h, w) in [0, 1].
+    """
+    evidence = np.maximum(activation_map, 0.0).astype(np.float32)
+    return evidence / max(float(evidence.max()), _FULL_SCALE)
+
+
+def heat_picture(activation_map: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    """`heat` as a picture in orange whose transparency is its lack of strength.
+
+    Args:
+        activation_map: As for `heat`.
+        size: (width, height) in pixels.
+
+    Returns:
+        Mode `RGBA`.
+    """
+    strength = Image.fromarray(heat(activation_map)).resize(size, Image.Resampling.BICUBIC)
+    picture = Image.new("RGBA", size, HEAT_COLOUR)
+    picture.putalpha(Image.fromarray((255 * np.asarray(strength).clip(0, 1)).astype(np.uint8)))
+    return picture
+
+
 def overlay(
     grey: Image.Image,
     activation_map: np.ndarray,
@@ -17,21 +46,18 @@ def overlay(
 ) -> Image.Image:
     """Lay a class activation map over its slice.
 
-    What speaks for the class is drawn, in proportion to its logit; what speaks against it is not.
-
     Args:
         grey: The slice, mode `L`.
-        activation_map: (h, w), one of `Prediction.maps`, in logits.
+        activation_map: As for `heat`.
         box: `Prediction.box`, the part of the slice that the map is of; None for the whole.
         opacity: Of the strongest place, in [0, 1].
 
     Returns:
         An RGB picture of the slice's size.
     """
-    evidence = np.maximum(activation_map, 0.0).astype(np.float32)
     left, upper, right, lower = (round(edge) for edge in box or (0, 0, *grey.size))
-    heat = Image.fromarray(evidence / max(float(evidence.max()), _FULL_SCALE))
-    heat = np.asarray(heat.resize((right - left, lower - upper), Image.Resampling.BICUBIC)).clip(0, 1)
-    mask = Image.new("L", grey.size)
-    mask.paste(Image.fromarray((255 * opacity * heat).astype(np.uint8)), (left, upper))
-    return Image.composite(Image.new("RGB", grey.size, HEAT_COLOUR), grey.convert("RGB"), mask)
+    warm = heat_picture(activation_map, (right - left, lower - upper))
+    mask = warm.getchannel("A").point(lambda strength: opacity * strength)
+    picture = grey.convert("RGB")
+    picture.paste(HEAT_COLOUR, (left, upper), mask)
+    return picture

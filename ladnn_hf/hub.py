@@ -72,6 +72,7 @@ def push_files(
     message: str,
     public: bool = False,
     replaces: Sequence[str] = (),
+    parent: str | None = None,
 ) -> str:
     """Push files in one commit to a repository, which is made if it is not there.
 
@@ -83,22 +84,21 @@ def push_files(
         public: Make the repository public; one that is there must be public already.
         replaces: Patterns of paths, such as `data/*.parquet`, that an earlier push may have left and
             that go in the same commit unless they are pushed again.
+        parent: The commit that this one builds on, if it must be the last one; see `head`.
 
     Returns:
         The commit's address. Where all is there already there is no new commit, and it is the last one's.
 
     Raises:
-        ValueError: As `check_push`, or the Hub did not take the push. The repository is as it was then
-            (one that was not there may be left empty), or complete if only the Hub's answer was lost.
+        ValueError: As `check_push`, `parent` is not the last commit, or the Hub did not take the push. The
+            repository is as it was then (one that was not there may be left empty), or complete if only the
+            Hub's answer was lost.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     api = _api()
     with _in_words(repo_id):
-        if not _is_there(api, repo_id, repo_type, public):
-            api.create_repo(repo_id, repo_type=repo_type, private=not public)
-        there = api.repo_info(repo_id, repo_type=repo_type)
-        _check_visibility(there, public)  # of a new one, too: an organisation may have rules of its own
+        there = _opened(api, repo_id, repo_type, public)
         sent = {upload.path for upload in uploads}
         stale = [
             file.rfilename
@@ -113,15 +113,52 @@ def push_files(
                 *(CommitOperationDelete(path) for path in stale),
             ],
             commit_message=message,
-            parent_commit=there.sha,  # who pushes at the same time is not undone
+            parent_commit=parent or there.sha,  # who pushes at the same time is not undone
         )
     return commit.commit_url
+
+
+def head(repo_id: str, repo_type: str, public: bool = False) -> str:
+    """The last commit of a repository, which is made if it is not there.
+
+    Raises:
+        ValueError: As `check_push`.
+    """
+    with _in_words(repo_id):
+        return _opened(_api(), repo_id, repo_type, public).sha
+
+
+def fetch_files(
+    repo_id: str, patterns: Sequence[str], folder: Path, *, repo_type: str, revision: str
+) -> None:
+    """Copy the files of a commit whose paths fit one of the patterns into a folder.
+
+    Raises:
+        ValueError: The Hub does not answer, or does not give them.
+    """
+    with _in_words(repo_id):
+        _api().snapshot_download(
+            repo_id,
+            repo_type=repo_type,
+            revision=revision,
+            allow_patterns=list(patterns),
+            local_dir=folder,
+        )
 
 
 def _api():
     from huggingface_hub import HfApi
 
     return HfApi(library_name="ladnn_hf", library_version=__version__)
+
+
+def _opened(api, repo_id: str, repo_type: str, public: bool):
+    """What the Hub says of a repository, which is made if it is not there."""
+    if not _is_there(api, repo_id, repo_type, public):
+        api.create_repo(repo_id, repo_type=repo_type, private=not public)
+    there = api.repo_info(repo_id, repo_type=repo_type)
+    _check_visibility(there, public)  # of a new one, too: an organisation may have rules of its own
+    return there
 
 
 def _is_there(api, repo_id: str, repo_type: str, public: bool) -> bool:
@@ -164,7 +201,7 @@ def _in_words(repo_id: str) -> Iterator[None]:
         raise ValueError("expected to reach the Hub, found HF_HUB_OFFLINE set; unset it to push.") from error
     except errors.HfHubHTTPError as error:
         raise _refusal(repo_id, error) from error
-    except errors.HTTPError as error:
+    except (errors.HTTPError, errors.LocalEntryNotFoundError) as error:
         raise ValueError(
             f"expected an answer from {constants.ENDPOINT}, found none ({type(error).__name__}); check the "
             f"network and HF_ENDPOINT, then {_AGAIN}."

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -16,10 +16,14 @@ from .lungs_ladnn import lung_box
 from .model_folder import REMEDY, read_json
 from .picture_checks import why_blank, why_far, why_unlike_ct
 from .preprocessing_ladnn import to_pixel_values, to_probabilities
-from .reading import UnreadableSlice, decode, read_slice
+from .reading import Slice, UnreadableSlice, open_slice
 
 BUNDLED = Path(__file__).parent / "weights"
 """Folder of the checkpoint that the package carries."""
+
+
+Readable = str | Path | BinaryIO | Image.Image | Slice | UnreadableSlice
+"""What `Predictor` answers."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,12 @@ class Prediction:
     box: tuple[float, float, float, float] | None = field(default=None, repr=False, compare=False)
     """(left, upper, right, lower) in pixels of what the network was shown; None for the whole slice."""
 
+    slice: Slice | None = field(default=None, repr=False, compare=False)
+    """The slice as read, also when it was refused; None when it could not be read."""
+
     def to_dict(self) -> dict:
-        """All fields but maps and box, ready for JSON."""
-        return {name: value for name, value in vars(self).items() if name not in ("maps", "box")}
+        """All fields but maps, box and slice, ready for JSON."""
+        return {name: value for name, value in vars(self).items() if name not in ("maps", "box", "slice")}
 
 
 class Predictor:
@@ -85,31 +92,34 @@ class Predictor:
         self._crop_to_lungs = processor.get("crop_to_lungs", False)
         self._engine = open_engine(folder, config, (len(self._mean), *self._size))
 
-    def __call__(self, image: str | Path | Image.Image) -> Prediction:
+    def __call__(self, image: Readable) -> Prediction:
         """Answer one slice."""
         return next(self.predict([image]))
 
-    def predict(self, images: Iterable[str | Path | Image.Image]) -> Iterator[Prediction]:
+    def predict(self, images: Iterable[Readable]) -> Iterator[Prediction]:
         """Answer slices one batch at a time, in their order; a bad one is refused, never raised.
 
         Args:
-            images: Paths, or pictures that are decoded already.
+            images: Paths and open files; pictures that are decoded, or slices that are read already; errors
+                of what could not be read already, which become refusals.
         """
         images = iter(images)
         while batch := list(itertools.islice(images, self.batch_size)):
             yield from self._answer(batch)
 
-    def _answer(self, batch: list[str | Path | Image.Image]) -> Iterator[Prediction]:
-        greys, refusals = zip(*map(self._read, batch), strict=True)
-        shown = [grey for grey, refusal in zip(greys, refusals, strict=True) if refusal is None]
+    def _answer(self, batch: list[Readable]) -> Iterator[Prediction]:
+        slices, refusals = zip(*map(self._read, batch), strict=True)
+        shown = [slice_.grey for slice_, refusal in zip(slices, refusals, strict=True) if refusal is None]
         seen = self._see(shown)
         results = zip(seen, self._why_far(shown, seen), strict=True)
-        for image, refusal in zip(batch, refusals, strict=True):
-            name = "" if isinstance(image, Image.Image) else str(image)
+        for image, slice_, refusal in zip(batch, slices, refusals, strict=True):
+            name = str(image) if isinstance(image, (str, Path)) else ""
             if refusal is None:
                 (covid, lesions, maps, box, _), refusal = next(results)
             if refusal is not None:
-                yield Prediction(name, None, None, "refused", None, refusal, self.threshold, self.name)
+                yield Prediction(
+                    name, None, None, "refused", None, refusal, self.threshold, self.name, slice=slice_
+                )
                 continue
             yield Prediction(
                 image=name,
@@ -122,6 +132,7 @@ class Predictor:
                 model=self.name,
                 maps=maps,
                 box=box,
+                slice=slice_,
             )
 
     def _decide(self, covid: float) -> str:
@@ -129,14 +140,17 @@ class Predictor:
             return "indeterminate"
         return "positive" if covid >= self.threshold else "negative"
 
-    def _read(self, image: str | Path | Image.Image) -> tuple[Image.Image | None, str | None]:
-        """The grey slice, or why there is none."""
+    def _read(self, image: Readable) -> tuple[Slice | None, str | None]:
+        """The slice, None where it cannot be read, and why it is not to be answered."""
+        if isinstance(image, UnreadableSlice):
+            return None, str(image)
         try:
-            picture = image if isinstance(image, Image.Image) else decode(image)
-            grey = read_slice(picture)
+            slice_ = image if isinstance(image, Slice) else open_slice(image)
         except UnreadableSlice as error:
             return None, str(error)
-        return grey, (why_blank(grey) or why_unlike_ct(picture, grey)) if self._gate else None
+        if not self._gate:
+            return slice_, None
+        return slice_, why_blank(slice_.grey) or why_unlike_ct(slice_.picture or slice_.grey, slice_.grey)
 
     def _see(self, greys: list[Image.Image]) -> list["_Seen"]:
         if not greys:

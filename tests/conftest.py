@@ -11,6 +11,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
+import pydicom
 import pytest
 import torch
 from datasets import Dataset, DatasetDict
@@ -19,6 +21,7 @@ from hub_server import Hub
 from ladnn_hf import LaDnnConfig, LaDnnForImageClassification, LaDnnImageProcessor, draw_phantom
 from ladnn_hf.cli import main
 from ladnn_hf.slice_dataset import FEATURES, slice_row
+from ladnn_hf.slices import LUNG_WINDOW
 
 ROOT = Path(__file__).resolve().parents[1]
 MICRO_SIZE = 64
@@ -84,6 +87,34 @@ def phantom():
     return draw_phantom(["GGO"], size=96, seed=1)
 
 
+@pytest.fixture
+def dicom_series(tmp_path):
+    """Five slices of a phantom as DICOM in HU, three of them ill; file names run against the body."""
+    folder = tmp_path / "series"
+    folder.mkdir()
+    uid = pydicom.uid.generate_uid()
+    for number in range(5):
+        grey = np.asarray(draw_phantom(["GGO"] if 1 <= number <= 3 else [], size=128, seed=number), float)
+        dataset = pydicom.Dataset()
+        dataset.file_meta = pydicom.dataset.FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        dataset.SOPClassUID = pydicom.uid.CTImageStorage
+        dataset.SOPInstanceUID = pydicom.uid.generate_uid()
+        dataset.SeriesInstanceUID = uid
+        dataset.PatientName = "Doe^Jane"
+        dataset.Modality, dataset.BodyPartExamined = "CT", "CHEST"
+        dataset.ImagePositionPatient, dataset.ImageOrientationPatient = [0, 0, 5 * number], [1, 0, 0, 0, 1, 0]
+        dataset.Rows = dataset.Columns = 128
+        dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+        dataset.BitsAllocated = dataset.BitsStored = 16
+        dataset.HighBit, dataset.PixelRepresentation = 15, 1
+        dataset.RescaleSlope, dataset.RescaleIntercept = 1, 0
+        hu = (grey / 255 - 0.5) * LUNG_WINDOW[1] + LUNG_WINDOW[0]
+        dataset.PixelData = hu.round().astype("<i2").tobytes()
+        dataset.save_as(folder / f"{9 - number}.dcm", enforce_file_format=True)
+    return folder
+
+
 def phantom_rows(count, seed):
     """Labelled phantoms: odd ones have ground glass, every fourth lesion labels, every eighth says Csld."""
     for index in range(count):
@@ -143,18 +174,22 @@ def covid_ct(real_data, tmp_path_factory):
     return output
 
 
-@pytest.fixture(scope="session")
-def page_url(tmp_path_factory):
-    """The page of `space/`, started as on a Space, with the bundled checkpoint."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("page") / "log"
-    with log.open("w") as stream:
+@contextlib.contextmanager
+def serving(folder, port=None, **environment):
+    """The page of `space/`, started as on a Space, with the bundled checkpoint; its address and process."""
+    if port is None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+    folder.mkdir(exist_ok=True)
+    log = folder / "log"
+    with log.open("a") as stream:
         server = subprocess.Popen(
             [sys.executable, "app.py"],
             cwd=ROOT / "space",
-            env={**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"},
+            env=os.environ
+            | {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
+            | environment,
             stdout=stream,
             stderr=subprocess.STDOUT,
         )
@@ -168,10 +203,44 @@ def page_url(tmp_path_factory):
             except OSError:
                 assert server.poll() is None and time.monotonic() < deadline, log.read_text()
                 time.sleep(0.1)
-        yield url
+        yield url, server
     finally:
         server.terminate()
         server.wait(20)
+
+
+@pytest.fixture(scope="session")
+def contributions(tmp_path_factory):
+    """The folder in which `page_url` keeps what is contributed."""
+    return tmp_path_factory.mktemp("collection") / "contributions"
+
+
+@pytest.fixture(scope="session")
+def page_url(tmp_path_factory, contributions):
+    """The address of the page, which takes contributions."""
+    with serving(tmp_path_factory.mktemp("page"), LADNN_CONTRIBUTIONS=str(contributions)) as (url, _):
+        yield url
+
+
+@pytest.fixture
+def page(browser, page_url):
+    """The page in a wide window, in English; no test may leave an error in its script."""
+    with opened(browser, page_url) as page:
+        yield page
+
+
+@contextlib.contextmanager
+def opened(browser, url, *, width=1280, locale="en-GB"):
+    """A page in a browser of this width and language."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, locale=locale)
+    page = context.new_page()
+    faults = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(url)
+    page.wait_for_selector("#result .waiting")
+    yield page
+    assert faults == []
+    context.close()
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from ladnn_hf import LESIONS, LaDnnForImageClassification, LaDnnImageProcessor, Predictor
 from ladnn_hf.attention import overlay
 from ladnn_hf.inference import BUNDLED
+from ladnn_hf.reading import open_slice
 
 
 @pytest.fixture
@@ -195,6 +196,21 @@ def test_many_slices_go_through_in_batches_in_order(micro_folder, phantom):
     alone = [Predictor(micro_folder)(picture).covid_probability for picture in slices]
     assert together == pytest.approx(alone, abs=1e-6)
     assert len(set(together)) == 7
+
+
+def test_a_slice_that_is_read_already_is_answered_as_its_file(micro_folder, mixed):
+    predictor = Predictor(micro_folder)
+    from_file, from_slice = predictor("good.png"), predictor(open_slice("good.png"))
+    assert from_slice.covid_probability == from_file.covid_probability
+    assert (from_file.image, from_slice.image) == ("good.png", "")
+
+
+def test_an_answer_keeps_the_slice_that_was_read_also_of_a_refused_one(micro_folder, mixed):
+    good, blank, broken = Predictor(micro_folder).predict(["good.png", "blank.png", "folder/broken.png"])
+    assert good.slice.grey.size == Image.open("good.png").size
+    assert blank.decision == "refused" and blank.slice.size == (64, 64)
+    assert broken.slice is None
+    assert "slice" not in good.to_dict()
 
 
 def test_slices_are_answered_while_they_come(micro_folder, phantom):

@@ -6,7 +6,7 @@ from PIL import Image
 from transformers.image_utils import load_image
 
 from ladnn_hf.preprocessing_ladnn import apply_window
-from ladnn_hf.reading import MAX_BYTES, UnreadableSlice, list_slices, read_slice
+from ladnn_hf.reading import MAX_BYTES, UnreadableSlice, list_slices, open_slice, read_slice, with_window
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff", ".webp", ".jpg"])
@@ -81,6 +81,43 @@ def test_hounsfield_units_go_through_the_lung_window(tmp_path):
     assert np.array_equal(np.asarray(read_slice(tmp_path / "hu.tiff")), apply_window(hu, -600, 1500))
 
 
+def test_a_tiff_in_hounsfield_units_can_be_put_through_another_window(tmp_path):
+    hu = np.linspace(-1000, 400, 64 * 80).reshape(64, 80).astype(np.float32)
+    Image.fromarray(hu).save(tmp_path / "hu.tiff")
+    found = open_slice(tmp_path / "hu.tiff")
+    assert (found.format, found.size, found.window) == ("TIFF", (80, 64), (-600, 1500))
+    assert np.array_equal(found.hu, hu)
+    other = with_window(found, (40, 400))
+    assert other.window == (40, 400) and np.array_equal(np.asarray(other.grey), apply_window(hu, 40, 400))
+
+
+def test_a_windowed_picture_has_no_units_and_no_other_window(phantom, tmp_path):
+    phantom.save(tmp_path / "slice.jpg")
+    found = open_slice(tmp_path / "slice.jpg")
+    assert (found.format, found.size) == ("JPEG", phantom.size)
+    assert (found.hu, found.window, found.doubts) == (None, None, ())
+    with pytest.raises(ValueError, match="expected a slice in HU, found grey values"):
+        with_window(found, (-600, 1500))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_hounsfield_units_stored_with_an_offset_raise_a_doubt_and_windowed_greys_none(
+    phantom, tmp_path, suffix
+):
+    windowed = np.asarray(phantom).astype(np.uint16)
+    hu = windowed / 255 * 1500 - 1350
+    for name, values, doubted in (
+        ("offset", (hu + 1024).clip(0), True),
+        ("12 bits", windowed * 16, False),
+        ("16 bits", windowed * 257, False),
+    ):
+        path = tmp_path / f"{name}{suffix}"
+        Image.fromarray(values.astype(np.uint16)).save(path)
+        doubts = open_slice(path).doubts
+        assert bool(doubts) == doubted, name
+        assert all("HU stored with an offset of 1024" in doubt for doubt in doubts)
+
+
 def test_only_the_first_frame_of_a_moving_picture_is_read(phantom, tmp_path):
     other = phantom.rotate(90)
     phantom.save(tmp_path / "two.tiff", save_all=True, append_images=[other])
@@ -92,7 +129,7 @@ def test_only_the_first_frame_of_a_moving_picture_is_read(phantom, tmp_path):
     [
         ("text.png", b"not an image at all", "something else"),
         ("empty.png", b"", "an empty file"),
-        ("slice.dcm", bytes(128) + b"DICM", "DICOM, which is not read yet"),
+        ("slice.dcm", b"neither a preamble nor a tag", "something else"),
         ("gif.png", b"GIF89a\x01\x00\x01\x00\x00\x00\x00;", "something else"),
     ],
 )

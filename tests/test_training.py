@@ -20,7 +20,8 @@ from ladnn_hf.training import train
 
 MICRO = [
     *("--backbone", "test_efficientnet", "--backbone_weights", "none", "--image_size", str(MICRO_SIZE)),
-    *("--frozen_stages", "0", "--per_device_train_batch_size", "4", "--learning_rate", "3e-3", "--disable_tqdm", "True"),
+    *("--per_device_train_batch_size", "4", "--learning_rate", "3e-3", "--disable_tqdm", "True"),
+    *("--frozen_stages", "0"),
 ]
 
 

@@ -1,0 +1,39 @@
+"""What the parsers of several commands share."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+
+def add_command(
+    commands,
+    name: str,
+    run: Callable[[argparse.Namespace, list[str]], int],
+    summary: str,
+    description: str,
+    epilog: str = "",
+    add_help: bool = True,
+) -> argparse.ArgumentParser:
+    """Add a command to others.
+
+    Args:
+        commands: What `add_subparsers` gave.
+        name: Its name.
+        run: Does it, given the arguments and those that are not known, and returns the exit status.
+        summary: A line for the list of commands.
+        description: What its own help begins with.
+        epilog: What its own help ends with.
+        add_help: Whether it has `--help`.
+    """
+    parser = commands.add_parser(
+        name, help=summary, description=description, epilog=epilog, add_help=add_help, allow_abbrev=False
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_new_folder(parser: argparse.ArgumentParser) -> None:
+    """Add `--output`, a folder that the command makes."""
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="a folder that is not there yet"
+    )

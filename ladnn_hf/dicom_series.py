@@ -1,0 +1,44 @@
+"""Which DICOM series a file belongs to, and where its slice lies in the body."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from .dicom import PREAMBLE, is_dicom, refused_in_silence
+from .slices import UnreadableSlice
+
+_TAGS = ("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "InstanceNumber")
+
+
+def series_place(path: str | Path) -> tuple[str, float] | None:
+    """The series of a DICOM file, and the place of its slice in it; the pixels are left unread.
+
+    Args:
+        path: Any file.
+
+    Returns:
+        A name of the series that does not give away its UID, and a number that rises along the body: the
+        place on the slices' normal in mm, else the number of the file in its series. None for what is no
+        DICOM or is broken.
+    """
+    from pydicom import dcmread
+
+    path = Path(path)
+    with path.open("rb") as stream:
+        if not is_dicom(stream.read(PREAMBLE), path.suffix):
+            return None
+    try:
+        with refused_in_silence():
+            header = dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
+            series = hashlib.sha256(str(header.get("SeriesInstanceUID")).encode()).hexdigest()[:12]
+            return series, _place(header)
+    except UnreadableSlice:
+        return None
+
+
+def _place(header) -> float:
+    position, plane = header.get("ImagePositionPatient"), header.get("ImageOrientationPatient")
+    if position and plane:
+        return float(np.dot(np.cross(plane[:3], plane[3:]), position))
+    return float(header.get("InstanceNumber") or 0)
