@@ -1,16 +1,34 @@
-"""Start the page. `LADNN_MODEL` names a model folder; without it the bundled checkpoint answers."""
+"""Start the page.
+
+Its variables, all optional:
+
+`LADNN_MODEL`, a model folder; without it the bundled checkpoint answers.
+`LADNN_CONTRIBUTIONS`, a folder that contributed slices are kept in; without it none are taken.
+`LADNN_LASTING`, 1 where that folder's disk outlives the program, as by default everywhere but on a Space.
+`LADNN_COLLECTION`, a private data set on the Hub that they also go to, with a token in `HF_TOKEN`.
+`LADNN_AUDIT`, an `audit.json` to show beside COVID-CT's.
+"""
 
 import os
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
+from collection import Collection
 from page import CSS, THEME, build_page
-
-from ladnn_hf import Predictor
+from texts import I18N
 
 try:
-    demo = build_page(Predictor(os.environ.get("LADNN_MODEL")))
+    folder = os.environ.get("LADNN_CONTRIBUTIONS")
+    on_a_space = "SPACE_ID" in os.environ
+    lasting = os.environ.get("LADNN_LASTING", "0" if on_a_space else "1") == "1"
+    contributions = Collection(Path(folder), os.environ.get("LADNN_COLLECTION"), lasting) if folder else None
+    demo = build_page(os.environ.get("LADNN_MODEL"), contributions)
 except ValueError as error:
     sys.exit(f"ladnn demo: {error}")
 
 if __name__ == "__main__":
-    demo.launch(theme=THEME, css=CSS, footer_links=["api"], max_file_size="50mb")
+    agents = find_spec("mcp") is not None  # the extra `mcp`: the endpoints are tools of agents, too
+    demo.launch(
+        theme=THEME, css=CSS, i18n=I18N, footer_links=["api"], max_file_size="50mb", mcp_server=agents
+    )

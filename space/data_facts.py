@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from html_parts import facts_table
+
 from ladnn_hf import LESION_NAMES
 
 FACTS = Path(__file__).parent / "data_facts.json"
@@ -65,9 +67,9 @@ def _to_html(report: dict[str, Any]) -> str:
     return (
         f"<h2>{html.escape(report['dataset'])}</h2><p>What this data set of chest CT slices holds, and the "
         f"faults that <code>ladnn data audit</code> found in it.</p>{leaks}"
-        + _table("Slices", ["split", "slices", *classes, "patients", "papers"], counts)
-        + _table("Lesions: present, of labelled", ["lesion", *splits], lesions)
-        + _table("What the audit found", ["finding", "times", "slices", "leak"], findings)
+        + facts_table(["split", "slices", *classes, "patients", "papers"], counts, "Slices")
+        + facts_table(["lesion", *splits], lesions, "Lesions: present, of labelled")
+        + facts_table(["finding", "times", "slices", "leak"], findings, "What the audit found")
         + _file_only(report["file_only"])
     )
 
@@ -82,15 +84,3 @@ def _file_only(scores: dict[str, Any] | None) -> str:
         f"{value:.3f} ({low:.3f}–{high:.3f}); 0.5 would be chance. A model that scores about as "
         "much may have read the files and not the lungs.</p>"
     )
-
-
-def _table(caption: str, header: list[str], rows: list[list[Any]]) -> str:
-    head = "".join(f"<th scope='col'>{html.escape(str(cell))}</th>" for cell in header)
-    body = "".join(
-        f"<tr><th scope='row'>{html.escape(str(row[0]))}</th>"
-        + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row[1:])
-        + "</tr>"
-        for row in rows
-    )
-    table = f"<caption>{html.escape(caption)}</caption><tr>{head}</tr>{body}"
-    return f"<div class='scroll'><table>{table}</table></div>"

@@ -1,0 +1,124 @@
+"""An answer as HTML: the decision, the scale, the lesions, the slice under its heat, what was read.
+
+Everything that came from outside is escaped.
+"""
+
+import html
+
+from html_parts import png_uri
+from texts import reason_in, text
+
+from ladnn_hf import LESIONS, Prediction
+from ladnn_hf.attention import heat_picture
+
+VIEWS = ("covid", *LESIONS)
+"""What a heat map may be of, in the order of `Prediction.maps`; also the ends of the texts' keys."""
+_LONGEST = 768
+"""Longest side in pixels of the slice as it is shown."""
+_HEAT_SIDE = 96
+"""Longest side in pixels of a heat map, which the browser enlarges smoothly."""
+
+
+def decision_at(prediction: Prediction, threshold: float | None) -> str:
+    """The decision at another operating point, without a band; the model's own for None."""
+    if threshold is None or prediction.covid_probability is None:
+        return prediction.decision
+    return "positive" if prediction.covid_probability >= threshold else "negative"
+
+
+def answer_html(
+    prediction: Prediction,
+    band: tuple[float, float] | None,
+    language: str,
+    threshold: float | None = None,
+) -> str:
+    """The answer at a glance.
+
+    Args:
+        prediction: What the model said.
+        band: `Predictor.band`.
+        language: Of the texts.
+        threshold: Another operating point than the model's.
+    """
+    decision = decision_at(prediction, threshold)
+    title = f'<h2 class="{decision}">{text(f"decision_{decision}", language)}</h2>'
+    if decision == "refused":
+        reason = html.escape(reason_in(prediction.reason, language))
+        return f"{title}<p>{reason}</p>{_read(prediction, language)}"
+    probability = prediction.covid_probability
+    if threshold is not None:
+        marks, explained = (
+            (threshold, threshold),
+            text("at_your_point", language, threshold=f"{threshold:.2f}"),
+        )
+    elif band:
+        marks = band
+        explained = text("with_band", language, low=f"{band[0]:.2f}", high=f"{band[1]:.2f}")
+    else:
+        marks = (prediction.threshold, prediction.threshold)
+        explained = text("without_band", language, threshold=f"{prediction.threshold:.2f}")
+    lesions = "".join(
+        f"<tr><th scope='row'>{text(f'lesion_{name}', language)}</th>"
+        f"<td>{_bar(score)}</td><td>{score:.2f}</td></tr>"
+        for name, score in prediction.lesions.items()
+    )
+    return (
+        f"{title}<p>{text('probability', language)} <strong>{probability:.3f}</strong>. {explained}</p>"
+        f"{_scale(probability, marks, decision)}"
+        f"<table><caption>{text('lesion_scores', language)}</caption>{lesions}</table>"
+        f"{_read(prediction, language)}"
+    )
+
+
+def view_html(prediction: Prediction | None, language: str, view: str, opacity: float) -> str:
+    """The slice with one heat map a class over it, of which CSS shows one; nothing where nothing was read."""
+    if prediction is None or prediction.slice is None:
+        return ""
+    grey = prediction.slice.grey
+    shown = grey.copy()
+    shown.thumbnail((_LONGEST, _LONGEST))
+    heats = ""
+    if prediction.maps is not None:
+        left, upper, right, lower = prediction.box or (0, 0, *grey.size)
+        width, height = right - left, lower - upper
+        scale = _HEAT_SIDE / max(width, height)
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        place = (
+            f"left:{left / grey.width:.2%};top:{upper / grey.height:.2%};"
+            f"width:{width / grey.width:.2%};height:{height / grey.height:.2%}"
+        )
+        heats = "".join(
+            f'<img data-map="{name}" alt="" style="{place}" src="{png_uri(heat_picture(one, size))}">'
+            for name, one in zip(VIEWS, prediction.maps, strict=True)
+        )
+    return (
+        f'<figure class="stack" data-view="{html.escape(view)}" style="--heat:{opacity:.2f}">'
+        f'<img class="slice" alt="{text("slice_shown", language)}" src="{png_uri(shown)}">{heats}</figure>'
+    )
+
+
+def _scale(probability: float, marks: tuple[float, float], decision: str) -> str:
+    """The probability between 0 and 1, with the band or the operating point drawn on it."""
+    low, high = marks
+    band = f'<i class="band" style="left:{low:.1%};width:{high - low:.1%}"></i>' if low < high else ""
+    return (
+        f'<div class="scale {decision}" aria-hidden="true">{band}<b style="width:{probability:.1%}"></b>'
+        f'<i class="point" style="left:{high:.1%}"></i></div>'
+        '<div class="ticks" aria-hidden="true"><span>0</span><span>0.5</span><span>1</span></div>'
+    )
+
+
+def _bar(score: float) -> str:
+    return f'<div class="bar" aria-hidden="true"><b style="width:{score:.1%}"></b></div>'
+
+
+def _read(prediction: Prediction, language: str) -> str:
+    """What was read of the file, and what is in doubt."""
+    seen = prediction.slice
+    if seen is None:
+        return ""
+    facts = text("read", language, format=seen.format, width=seen.size[0], height=seen.size[1])
+    if seen.window:
+        facts += text("read_window", language, level=f"{seen.window[0]:g}", width=f"{seen.window[1]:g}")
+    doubts = "".join(f"<li>{html.escape(reason_in(doubt, language))}</li>" for doubt in seen.doubts)
+    return f'<p class="read">{facts}</p>' + (f'<ul class="doubts">{doubts}</ul>' if doubts else "")

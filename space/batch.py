@@ -1,0 +1,131 @@
+"""The tab for many slices: files, zips and DICOM series in; a table, a summary and a strip out."""
+
+import csv
+import io
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import gradio as gr
+from api import NETWORK, public
+from batch_html import Answered, progress_html, strip_html, summary_html, table_html
+from batch_inputs import MOST_SLICES, Given, expand
+from downloads import KEPT, Download
+from html_parts import png_uri
+from texts import I18N, language_of, text
+
+from ladnn_hf import LESIONS, Predictor
+
+_EVERY = 1.0
+"""Seconds between two pictures of how far a batch has come."""
+_THUMBNAIL = 56
+"""Longest side in pixels."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What begins a formula in a spreadsheet."""
+
+
+def build(predictor: Predictor) -> None:
+    """Add the tab's components and events to a page."""
+    files = gr.File(file_count="multiple", label=I18N("batch_files"), elem_id="batch-files", height=180)
+    with gr.Row():
+        run = gr.Button(I18N("run"), variant="primary", elem_id="run")
+        cancel = gr.Button(I18N("cancel"), elem_id="cancel")
+    summary = gr.HTML(elem_id="summary", apply_default_css=False)
+    strip = gr.HTML(elem_id="strip", apply_default_css=False)
+    table = gr.HTML(elem_id="table", apply_default_css=False, js_on_load=_SORT)
+    with gr.Row():
+        as_csv = Download(I18N("download_csv"), "csv", "batch-")
+        as_json = Download(I18N("download_json"), "json", "batch-")
+    answers = gr.State([], time_to_live=KEPT)
+    drawn = [summary, strip, table]
+
+    def answer(paths: list[str] | None, request: gr.Request) -> Iterator[tuple]:
+        language = language_of(request)
+        if not paths:
+            raise gr.Error(text("no_files", language))
+        given = expand(paths)
+        if len(given) > MOST_SLICES:
+            raise gr.Error(text("too_many_files", language, most=MOST_SLICES, found=len(given)))
+        done: list[Answered] = []
+        last = -_EVERY
+        for one in answer_all(predictor, given):
+            done.append(one)
+            if time.monotonic() - last > _EVERY:
+                last = time.monotonic()
+                yield progress_html(len(done), len(given), language), "", "", done
+        yield *draw(done, language), done
+
+    def stop(done: list[Answered], request: gr.Request) -> tuple[str, str, str]:
+        language = language_of(request)
+        summary, strip, table = draw(done, language)
+        return f"<p>{text('stopped', language, done=len(done))}</p>{summary}", strip, table
+
+    def to_csv(done: list[Answered], request: gr.Request) -> dict:
+        return Download.payload("answers.csv", csv_of(_some(done, request)).encode("utf-8-sig"))
+
+    def to_json(done: list[Answered], request: gr.Request) -> dict:
+        rows = [public(one.prediction, one.name) for one in _some(done, request)]
+        return Download.payload("answers.json", json.dumps(rows, indent=2).encode())
+
+    running = run.click(answer, files, [*drawn, answers], api_visibility="private", **NETWORK)
+    cancel.click(stop, answers, drawn, cancels=[running], queue=False, api_visibility="private")
+    as_csv.on_click(to_csv, [answers])
+    as_json.on_click(to_json, [answers])
+
+
+def answer_all(predictor: Predictor, given: Sequence[Given]) -> Iterator[Answered]:
+    """Answer slices in their order; of each picture a thumbnail is kept."""
+    for one, prediction in zip(given, predictor.predict(one.open() for one in given), strict=True):
+        thumbnail = ""
+        if prediction.slice is not None:
+            small = prediction.slice.grey.copy()
+            small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+            thumbnail = png_uri(small)
+        yield Answered(one.name, replace(prediction, maps=None, slice=None), thumbnail, one.series)
+
+
+def draw(done: Sequence[Answered], language: str) -> tuple[str, str, str]:
+    """Summary, strip and table."""
+    return summary_html(done, language), strip_html(done, language), table_html(done, language)
+
+
+def csv_of(done: Sequence[Answered]) -> str:
+    """The answers with the columns of `ladnn predict --format csv`, safe to open in a spreadsheet."""
+    buffer = io.StringIO()
+    writer = None
+    for one in done:
+        row = public(one.prediction, one.name)
+        row |= row.pop("lesions") or dict.fromkeys(LESIONS)
+        writer = writer or csv.DictWriter(buffer, row, lineterminator="\n")
+        if not buffer.tell():
+            writer.writeheader()
+        writer.writerow({key: _harmless(value) for key, value in row.items()})
+    return buffer.getvalue()
+
+
+def _harmless(value: object) -> object:
+    """A cell that a spreadsheet takes for text."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _some(done: list[Answered], request: gr.Request) -> list[Answered]:
+    if not done:
+        raise gr.Error(text("nothing_answered", language_of(request)))
+    return done
+
+
+_SORT = """
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("th button");
+  if (!button) return;
+  const heading = button.closest("th"), body = heading.closest("table").tBodies[0];
+  const descending = heading.getAttribute("aria-sort") !== "descending";
+  for (const other of heading.parentNode.children) other.removeAttribute("aria-sort");
+  heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
+  const value = (row) => row.cells[heading.cellIndex].dataset.value ?? row.cells[heading.cellIndex].innerText;
+  const rows = [...body.rows].sort((a, b) => value(a).localeCompare(value(b), undefined, {numeric: true}));
+  body.append(...(descending ? rows.reverse() : rows));
+});
+"""
+"""A click on a heading sorts by its column; the next one turns the order round."""

@@ -1,0 +1,87 @@
+"""What was given to the batch tab, slice by slice: files, members of zips, frames and series of DICOM."""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ladnn_hf.archives import Reader, list_zip
+from ladnn_hf.dicom_series import series_place
+from ladnn_hf.reading import frame_count, open_slice
+from ladnn_hf.slices import Slice, UnreadableSlice
+
+MOST_SLICES = 1000
+"""Slices of a batch at most."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """One slice of a batch."""
+
+    name: str
+    """As the giver knows it: the file's name, with the member of a zip or the frame after it."""
+    open: Callable[[], str | io.BytesIO | Slice | UnreadableSlice]
+    """Gives what `Predictor.predict` takes."""
+    series: str | None = None
+    """Which DICOM series it belongs to, None for a picture."""
+
+
+def expand(paths: Sequence[str]) -> list[Given]:
+    """The slices in uploaded files; those of a DICOM series in the order in which they lie in the body.
+
+    A file that cannot be read is one slice, which will be refused: it never stops the others.
+    """
+    placed = sorted(
+        ((place, path) for path in paths if (place := series_place(path))), key=lambda entry: entry[0]
+    )
+    in_series = {path for _, path in placed}
+    given = [one for path in paths if path not in in_series for one in _members(path)]
+    for (series, _), path in placed:
+        given += _frames(path, series)
+    return given
+
+
+def _members(path: str) -> Iterator[Given]:
+    name = Path(path).name
+    if not name.lower().endswith(".zip"):
+        yield Given(name, lambda: path)
+        return
+    try:
+        members = list_zip(Path(path))
+        if not members:
+            raise ValueError(f"{path}: expected images inside the zip, found none; zip slices.")
+    except ValueError as error:
+        refusal = UnreadableSlice(_without_path(error, path))
+        yield Given(name, lambda: refusal)
+        return
+    for member, read in members.items():
+        yield Given(f"{name}/{member}", partial(_unpacked, read, path))
+
+
+def _unpacked(read: Reader, path: str) -> io.BytesIO | UnreadableSlice:
+    try:
+        return io.BytesIO(read())
+    except ValueError as error:
+        return UnreadableSlice(_without_path(error, path))
+
+
+def _without_path(error: ValueError, path: str) -> str:
+    """The sentence without the place on the server, and without the file's name, which stands beside it."""
+    return str(error).removeprefix(f"{path}: ").removeprefix(f"{path}, ").replace(path, Path(path).name)
+
+
+def _frames(path: str, series: str) -> Iterator[Given]:
+    name, count = Path(path).name, frame_count(path)
+    if count == 1:
+        yield Given(name, lambda: path, series)
+        return
+    for frame in range(count):
+        yield Given(f"{name}#{frame + 1}", partial(_frame, path, frame), series)
+
+
+def _frame(path: str, frame: int) -> Slice | UnreadableSlice:
+    try:
+        return open_slice(path, frame=frame)
+    except UnreadableSlice as error:
+        return error

@@ -1,0 +1,125 @@
+"""The tab where visitors contribute slices, and take them back."""
+
+from pathlib import Path
+
+import gradio as gr
+from api import NETWORK
+from texts import I18N, language_of, reason_in, text
+
+from ladnn_hf import CLASSES, LESION_NAMES, Predictor
+from ladnn_hf.contribution_sync import HubSync
+from ladnn_hf.contributions import ContributionStore, Receipt, StoreUnavailable
+
+
+class Collection:
+    """Where contributions go.
+
+    Args:
+        folder: On this machine's disk.
+        repo_id: A private data set on the Hub that is kept as the folder is; None for none.
+        lasting: Whether the disk outlives this program. Where it does not, as on a Space without a volume, a
+            contribution is acknowledged only once the Hub has it.
+
+    Raises:
+        ValueError: The folder or the repository cannot be used, or nothing that lasts is named.
+    """
+
+    def __init__(self, folder: Path, repo_id: str | None = None, lasting: bool = True):
+        if not (lasting or repo_id):
+            raise ValueError(
+                "expected LADNN_COLLECTION, a data set on the Hub, where this machine's disk does not last, "
+                "found none; set it, attach a disk and set LADNN_LASTING=1, or leave out LADNN_CONTRIBUTIONS."
+            )
+        self.store = ContributionStore(folder)
+        self.sync = HubSync(self.store, repo_id) if repo_id else None
+        self.lasting = lasting
+        if self.sync:
+            self.sync.start()
+
+    def add(self, *args, **kwargs) -> Receipt:
+        """As `ContributionStore.add`; when it returns the contribution is where it lasts."""
+        receipt = self.store.add(*args, **kwargs)
+        return receipt if self.lasting else self.sync.confirm(receipt)
+
+    def said(self, language: str) -> str:
+        """Where contributions are kept, in words."""
+        places = [key for key, used in (("here", self.lasting), ("on_hub", self.sync)) if used]
+        return " ".join(text(f"kept_{place}", language) for place in places)
+
+
+def build(page: gr.Blocks, predictor: Predictor, collection: Collection | None) -> None:
+    """Add the tab's components and events to a page.
+
+    Args:
+        page: Where to.
+        predictor: Its gate says what is a slice.
+        collection: Where contributions go; None where none are taken.
+    """
+    if collection is None:
+        off = gr.HTML(elem_id="contribute-off", apply_default_css=False)
+        page.load(lambda request: f"<p>{text('collection_off', language_of(request))}</p>", None, off)
+        return
+    intro = gr.HTML(elem_id="contribute-intro", apply_default_css=False)
+    with gr.Row(equal_height=False):
+        with gr.Column(min_width=320):
+            given = gr.File(label=I18N("slice_file"), elem_id="contribute-file", height=140)
+            label = gr.Radio(list(CLASSES[::-1]), label=I18N("contribute_label"), elem_id="label")
+            lesions = gr.CheckboxGroup(
+                list(LESION_NAMES), label=I18N("contribute_lesions"), elem_id="lesions"
+            )
+            report = gr.Textbox(label=I18N("contribute_report"), lines=3, max_length=2000, elem_id="report")
+            source = gr.Textbox(label=I18N("contribute_source"), max_length=200, elem_id="source")
+            consent = gr.Checkbox(label=I18N("consent"), elem_id="consent")
+            send = gr.Button(I18N("contribute_send"), variant="primary", elem_id="send")
+        with gr.Column(min_width=320):
+            thanks = gr.HTML(elem_id="thanks", apply_default_css=False)
+            receipt = gr.Textbox(label=I18N("receipt"), elem_id="receipt")
+            withdraw = gr.Button(I18N("withdraw"), elem_id="withdraw")
+            withdrawn = gr.HTML(elem_id="withdrawn", apply_default_css=False)
+
+    def contribute(path, label, lesions, report, source, consent, request: gr.Request) -> str:
+        language = language_of(request)
+        if path is None:
+            raise gr.Error(text("no_files", language))
+        if label is None:
+            raise gr.Error(text("no_label", language))
+        if not consent:
+            raise gr.Error(text("no_consent", language))
+        prediction = predictor(path)
+        if prediction.decision == "refused":
+            raise gr.Error(reason_in(prediction.reason, language))
+        seen = {name: name in lesions for name in LESION_NAMES} if lesions else None
+        try:
+            kept = collection.add(
+                prediction.slice.grey, label=label, lesions=seen, report=report or "", source=source or ""
+            )
+        except (ValueError, StoreUnavailable) as error:
+            raise gr.Error(reason_in(str(error), language)) from error
+        thanks = text("contribute_thanks", language, receipt=f"<code>{kept.code}</code>")
+        return f"<p role='status'>{thanks}</p>"
+
+    def take_back(receipt: str, request: gr.Request) -> str:
+        language = language_of(request)
+        try:
+            collection.store.withdraw((receipt or "").strip())
+        except (ValueError, StoreUnavailable) as error:
+            raise gr.Error(reason_in(str(error), language)) from error
+        return f"<p role='status'>{text('withdrawn', language)}</p>"
+
+    send.click(
+        contribute,
+        [given, label, lesions, report, source, consent],
+        thanks,
+        api_visibility="private",
+        **NETWORK,
+    )
+    withdraw.click(take_back, receipt, withdrawn, api_visibility="private")
+
+    def localise(request: gr.Request):
+        language = language_of(request)
+        names = [(text(f"lesion_{name}", language), name) for name in LESION_NAMES]
+        classes = [(text(f"label_{name}", language), name) for name in CLASSES[::-1]]
+        said = f"<p>{text('contribute_intro', language)} {collection.said(language)}</p>"
+        return said, gr.update(choices=names), gr.update(choices=classes)
+
+    page.load(localise, None, [intro, lesions, label], api_visibility="private")

@@ -1,0 +1,103 @@
+"""The page's named endpoints, as gradio_client and plain HTTP call them."""
+
+import asyncio
+import json
+import re
+import subprocess
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from conftest import ROOT, run_ladnn
+from gradio_client import Client, handle_file
+from mcp import ClientSession
+from mcp.client.streamable_http import streamablehttp_client
+
+EXAMPLES = ROOT / "space" / "examples"
+pytestmark = pytest.mark.browser
+
+
+def test_the_api_gives_the_command_lines_json(page_url, tmp_path, phantom):
+    client = Client(page_url, verbose=False)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    phantom.save(tmp_path / "mine.png")
+    for path in (EXAMPLES / "crazy_paving.png", tmp_path / "mine.png", tmp_path / "broken.png"):
+        said = client.predict(handle_file(path), api_name="/predict")
+        expected = json.loads(run_ladnn("predict", path, "--format", "json").stdout)
+        assert said["image"] == path.name, "no path of the server"
+        assert list(said) == list(expected)
+        assert said["decision"] == expected["decision"] and said["reason"] == expected["reason"]
+        if said["lesions"]:
+            assert said["covid_probability"] == pytest.approx(expected["covid_probability"], abs=1e-4)
+            assert said["lesions"] == pytest.approx(expected["lesions"], abs=1e-4)
+
+
+def test_the_api_asks_for_a_file_in_words(page_url):
+    with pytest.raises(Exception, match="Expected one image file, found none"):
+        Client(page_url, verbose=False).predict(None, api_name="/predict")
+
+
+def test_a_batch_is_answered_slice_by_slice_with_its_zips_and_series(page_url, dicom_series, tmp_path):
+    with zipfile.ZipFile(tmp_path / "slices.zip", "w") as archive:
+        archive.write(EXAMPLES / "healthy.png", "a/healthy.png")
+        archive.writestr("broken.png", b"no picture")
+    (tmp_path / "bomb.zip").write_bytes(b"PK\x03\x04 no zip")
+    paths = [tmp_path / "slices.zip", EXAMPLES / "consolidation.png", *sorted(dicom_series.iterdir())]
+    given = [handle_file(path) for path in (*paths, tmp_path / "bomb.zip")]
+    answers = Client(page_url, verbose=False).predict(given, api_name="/predict_batch")
+    names = ["slices.zip/a/healthy.png", "slices.zip/broken.png", "consolidation.png", "bomb.zip"]
+    assert [answer["image"] for answer in answers[:4]] == names
+    assert [answer["image"] for answer in answers[4:]] == [f"{9 - n}.dcm" for n in range(5)], "along the body"
+    decisions = {answer["image"]: answer["decision"] for answer in answers}
+    assert decisions["slices.zip/broken.png"] == decisions["bomb.zip"] == "refused"
+    assert "refused" not in {decisions["slices.zip/a/healthy.png"], decisions["consolidation.png"]}
+    assert str(tmp_path) not in json.dumps(answers) and "gradio" not in json.dumps(answers)
+    alone = json.loads(run_ladnn("predict", dicom_series / "9.dcm", "--format", "json").stdout)
+    assert answers[4]["covid_probability"] == pytest.approx(alone["covid_probability"], abs=1e-4)
+
+
+def curl(*arguments):
+    return subprocess.run(["curl", "-sN", *map(str, arguments)], capture_output=True, text=True).stdout
+
+
+def call_by_curl(page_url, path):
+    """What the endpoint says of a file on the server or an address, as server-sent events."""
+    data = json.dumps({"data": [{"path": str(path), "meta": {"_type": "gradio.FileData"}}]})
+    call = f"{page_url}/gradio_api/call/predict"
+    event = json.loads(curl(call, "-H", "Content-Type: application/json", "-d", data))["event_id"]
+    return curl(f"{call}/{event}")
+
+
+def test_curl_gets_the_same_answer(page_url):
+    (path,) = json.loads(
+        curl("-F", f"files=@{EXAMPLES / 'ground_glass.png'}", f"{page_url}/gradio_api/upload")
+    )
+    said = json.loads(re.search(r"^event: complete\ndata: (.*)$", call_by_curl(page_url, path), re.M)[1])[0]
+    expected = json.loads(run_ladnn("predict", EXAMPLES / "ground_glass.png", "--format", "json").stdout)
+    assert said["covid_probability"] == pytest.approx(expected["covid_probability"], abs=1e-4)
+
+
+def test_the_server_reads_no_file_and_no_address_of_its_own_for_a_client(page_url, tmp_path):
+    (tmp_path / "secret.png").write_bytes((EXAMPLES / "healthy.png").read_bytes())
+    inside = f"{page_url}/gradio_api/file={EXAMPLES / 'healthy.png'}"
+    for path in (tmp_path / "secret.png", inside, "http://169.254.169.254/x.png"):
+        said = call_by_curl(page_url, path)
+        assert "event: error" in said and "covid_probability" not in said
+
+
+def test_an_agent_finds_both_endpoints_as_tools(page_url):
+    async def tools():
+        async with streamablehttp_client(f"{page_url}/gradio_api/mcp/") as (read, write, _):
+            async with ClientSession(read, write) as session:
+                await session.initialize()
+                return {tool.name: tool.description for tool in (await session.list_tools()).tools}
+
+    with ThreadPoolExecutor() as pool:  # the browser's client holds this thread's event loop
+        found = pool.submit(asyncio.run, tools()).result(60)
+    assert set(found) == {"predict", "predict_batch"}
+    assert all("For research and teaching" in description for description in found.values())
+
+
+def test_only_the_named_endpoints_are_public(page_url):
+    named = Client(page_url, verbose=False).view_api(return_format="dict")["named_endpoints"]
+    assert set(named) == {"/predict", "/predict_batch"}

@@ -1,0 +1,87 @@
+"""The batch tab in a real browser: good and bad files, a series, sorting, saving, stopping."""
+
+import csv
+import io
+import json
+import re
+import shutil
+import zipfile
+
+import pytest
+from conftest import ROOT, run_ladnn
+
+EXAMPLES = ROOT / "space" / "examples"
+pytestmark = pytest.mark.browser
+
+
+def give(page, paths):
+    page.get_by_role("tab", name="Batch").click()
+    with page.expect_response(lambda response: "/upload" in response.url):
+        page.set_input_files("#batch-files input[type=file]", paths)
+    page.wait_for_function(
+        "n => document.querySelectorAll('#batch-files tr.file').length == n", arg=len(paths)
+    )
+
+
+def run(page):
+    page.get_by_role("button", name="Run").click()
+    page.wait_for_selector("#table tbody tr")
+
+
+def names(page):
+    return [row.inner_text().strip() for row in page.locator("#table tbody th").all()]
+
+
+def test_good_and_bad_files_are_answered_together_sorted_and_saved(page, tmp_path):
+    (tmp_path / "=HYPERLINK(1).png").write_bytes(b"no picture")
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        archive.write(EXAMPLES / "crazy_paving.png", "crazy.png")
+    give(page, [*sorted(EXAMPLES.glob("*g*.png")), tmp_path / "more.zip", tmp_path / "=HYPERLINK(1).png"])
+    run(page)
+    answered = {path.name for path in EXAMPLES.glob("*g*.png")}
+    assert answered < set(names(page)) and "more.zip/crazy.png" in names(page)
+    assert "1 not answered" in page.inner_text("#summary")
+    assert page.locator("#table tbody img").count() == len(answered) + 1
+    page.get_by_role("button", name="Probability").click()
+    shown = [float(number) for number in re.findall(r"\t(0\.\d{3})\t", page.inner_text("#table")) if number]
+    column = [cell.get_attribute("data-value") for cell in page.locator("#table tbody td:nth-child(3)").all()]
+    assert shown and [float(v) for v in column] == sorted(map(float, column), reverse=True)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    rows = list(csv.DictReader(io.StringIO(download.value.path().read_text(encoding="utf-8-sig"))))
+    assert len(rows) == len(answered) + 2
+    assert not any(cell.startswith("=") for row in rows for cell in row.values())
+    with page.expect_download() as download:
+        page.locator("#batch-download-json").click()
+    said = {answer["image"]: answer for answer in json.loads(download.value.path().read_text())}
+    alone = json.loads(run_ladnn("predict", EXAMPLES / "crazy_paving.png", "--format", "json").stdout)
+    crazy = said["more.zip/crazy.png"]
+    assert crazy["covid_probability"] == pytest.approx(alone["covid_probability"], abs=1e-4)
+
+
+def test_a_series_is_a_strip_in_the_order_of_the_body_with_its_most_telling_slices(page, dicom_series):
+    give(page, sorted(dicom_series.iterdir()))
+    run(page)
+    assert names(page) == [f"{9 - number}.dcm" for number in range(5)]
+    assert page.locator("#strip .strip li").count() == 5
+    telling = re.findall(r"(\d)\.dcm \((0\.\d\d)\)", page.inner_text("#strip"))
+    scores = [float(score) for _, score in telling]
+    assert len(telling) == 3 and scores == sorted(scores, reverse=True)
+
+
+def test_a_batch_that_is_stopped_keeps_what_is_done(page, tmp_path):
+    for number in range(300):
+        shutil.copy(EXAMPLES / "healthy.png", tmp_path / f"{number:03}.png")
+    give(page, sorted(tmp_path.glob("*.png")))
+    page.get_by_role("button", name="Run").click()
+    page.wait_for_selector("#summary progress")
+    page.get_by_role("button", name="Cancel").click()
+    page.wait_for_selector("#table tbody tr")
+    done = int(re.search(r"(\d+) answered before you stopped", page.inner_text("#summary"))[1])
+    assert 0 < done < 300 and page.locator("#table tbody tr").count() == done
+
+
+def test_without_files_the_page_asks_for_some(page):
+    page.get_by_role("tab", name="Batch").click()
+    page.get_by_role("button", name="Run").click()
+    page.get_by_text("Expected files, found none").wait_for()
