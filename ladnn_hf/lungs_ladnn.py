@@ -21,6 +21,8 @@ _CORNER = 3
 """Cells from a corner that count as the corner: scans of printed figures have thin frames."""
 _PLAIN = 12
 """Most greys between darkest and brightest in a row or column of a border: scans and JPEG leave a little."""
+_LEAST_CONTRAST = 32
+"""Greys by which lungs are darker than the tissue around them; organs differ by less."""
 _REACH = 6
 """Cells over which a gap, a vessel or a lesion at the edge, is closed."""
 
@@ -93,7 +95,22 @@ def _content(grey: Image.Image) -> tuple[int, int, int, int]:
 
 def _dark_lungs(grey: Image.Image, content: tuple[int, int, int, int]) -> np.ndarray | None:
     small = np.asarray(grey.resize((GRID, GRID), Image.Resampling.BOX, content, reducing_gap=None))
-    dark = small <= _otsu(small)
+    threshold = _otsu(small)
+    lungs = _inner_regions(small <= threshold)
+    inside = small[small > threshold]
+    if lungs is not None or not len(inside):
+        return lungs
+    # Corners outside a round field of view, or air in a wide window, can be so dark that Otsu parts them from
+    # all else: part what is left.
+    threshold = _otsu(inside)
+    lungs = _inner_regions(small <= threshold)
+    if lungs is None or np.median(inside[inside > threshold]) - np.median(small[lungs]) < _LEAST_CONTRAST:
+        return None
+    return lungs
+
+
+def _inner_regions(dark: np.ndarray) -> np.ndarray | None:
+    """The dark regions that can be lungs, None where together they cannot."""
     starts, ends, region = _regions(dark)
     if not len(starts):
         return None

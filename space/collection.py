@@ -41,6 +41,10 @@ class Collection:
         receipt = self.store.add(*args, **kwargs)
         return receipt if self.lasting else self.sync.confirm(receipt)
 
+    def withdraw(self, receipt: str) -> None:
+        """As `ContributionStore.withdraw`; when it returns the contribution is gone from where it lasts."""
+        (self.store if self.lasting else self.sync).withdraw(receipt)
+
     def said(self, language: str) -> str:
         """Where contributions are kept, in words."""
         places = [key for key, used in (("here", self.lasting), ("on_hub", self.sync)) if used]
@@ -101,7 +105,7 @@ def build(page: gr.Blocks, predictor: Predictor, collection: Collection | None) 
     def take_back(receipt: str, request: gr.Request) -> str:
         language = language_of(request)
         try:
-            collection.store.withdraw((receipt or "").strip())
+            collection.withdraw((receipt or "").strip())
         except (ValueError, StoreUnavailable) as error:
             raise gr.Error(reason_in(str(error), language)) from error
         return f"<p role='status'>{text('withdrawn', language)}</p>"

@@ -40,6 +40,14 @@ def test_lungs_are_the_same_under_another_window(slice_of_chest, change):
     assert (there & again).sum() / (there | again).sum() > 0.9
 
 
+def test_lungs_are_found_inside_a_round_field_of_view(slice_of_chest):
+    wide = np.asarray(slice_of_chest) / 255 * 90 + 90
+    across = np.linspace(-1, 1, 256)
+    wide[across[:, None] ** 2 + across**2 > 1] = 0
+    box = lung_box(Image.fromarray(wide.round().astype(np.uint8)))
+    assert box == pytest.approx(lung_box(slice_of_chest), abs=12)
+
+
 def test_the_box_scales_with_the_picture(slice_of_chest):
     wide = slice_of_chest.resize((512, 300))
     expected = np.array(lung_box(slice_of_chest)) / 256 * [512, 300, 512, 300]
