@@ -11,6 +11,7 @@ from . import __version__
 from .answers import WRITERS, opened
 from .command_parsers import add_command, add_new_folder
 from .data_commands import add_data
+from .push_commands import add_push
 
 NOTICE = "For research and teaching, never for diagnosing a patient."
 
@@ -76,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="a slice or a folder of slices (-- before a name that begins with -)",
     )
-    _add_model(predict)
+    _add_model(predict, on_hub=True)
     predict.add_argument(
         "--format", choices=WRITERS, default="table", help="table, one JSON object a line, or CSV"
     )
@@ -92,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     demo = add_command(commands, "demo", _demo, "open the web page", "Open the web page on this machine.")
-    _add_model(demo)
+    _add_model(demo, on_hub=True)
 
     # Its flags are those of `recipes.parse_arguments`, which takes seconds to import.
     add_command(commands, "train", _train, "train or fine-tune a model", "", add_help=False)
@@ -163,12 +164,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(export)
     add_new_folder(export)
 
+    add_push(commands)
     add_data(commands)
     return parser
 
 
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", metavar="DIR", help="a model folder (default: the bundled checkpoint)")
+def _add_model(parser: argparse.ArgumentParser, on_hub: bool = False) -> None:
+    elsewhere = ", or OWNER/NAME@REVISION on the Hub" if on_hub else ""
+    parser.add_argument(
+        "--model", metavar="MODEL", help=f"a model folder{elsewhere} (default: the bundled checkpoint)"
+    )
 
 
 def _run_and_dataset(text: str) -> tuple[str, str]:

@@ -67,7 +67,7 @@ def push_dataset(
         if dry_run:
             return Pushed(sizes, None)
         rows = sum(map(len, slices.values()))
-        url = push_files(
+        commit = push_files(
             uploads,
             repo_id,
             repo_type="dataset",
@@ -75,7 +75,7 @@ def push_dataset(
             public=public,
             replaces=_REPLACES,
         )
-    return Pushed(sizes, url)
+    return Pushed(sizes, commit.url)
 
 
 def _check_splits(slices: DatasetDict) -> None:

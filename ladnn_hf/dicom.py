@@ -6,7 +6,7 @@ import logging
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -54,7 +54,7 @@ def count_frames(stream: BinaryIO) -> int:
         UnreadableSlice: The file is broken.
     """
     with refused_in_silence():
-        return count(_parse(stream)[1])
+        return count(parse(stream)[1])
 
 
 def read_frame(stream: BinaryIO, window: tuple[float, float], frame: int | None) -> Slice:
@@ -71,7 +71,7 @@ def read_frame(stream: BinaryIO, window: tuple[float, float], frame: int | None)
         ValueError: The window has no width.
     """
     with refused_in_silence():
-        stream, header, syntax = _parse(stream)
+        stream, header, syntax = parse(stream)
         check_picture(header)
         at = _which(frame, count(header))
         stored = _stored(stream, syntax, at)
@@ -89,12 +89,18 @@ def read_frame(stream: BinaryIO, window: tuple[float, float], frame: int | None)
                 )
     size = stored.shape[1::-1]
     if to_hu is None:
-        return Slice(to_grey(picture), picture, "DICOM", size, doubts=tuple(said))
+        colour = None if picture.mode == "L" else picture
+        return Slice(to_grey(picture), colour, "DICOM", size, doubts=tuple(said))
     return Slice(windowed(hu, window), None, "DICOM", size, hu, window, tuple(said))
 
 
-def _parse(stream: BinaryIO) -> tuple[BinaryIO, "Dataset", "UID"]:
-    """The same file, inflated if need be, the tags before its pixels, and its transfer syntax."""
+def parse(stream: BinaryIO, tags: Sequence[str] = TAGS) -> tuple[BinaryIO, "Dataset", "UID"]:
+    """The same file, inflated if need be, these of its tags, and its transfer syntax; pixels are left unread.
+
+    Raises:
+        UnreadableSlice: It is too large inflated; what pydicom raises on a broken one is for
+            `refused_in_silence`.
+    """
     from pydicom import dcmread, uid
     from pydicom.filereader import read_dataset, read_preamble
 
@@ -107,7 +113,7 @@ def _parse(stream: BinaryIO) -> tuple[BinaryIO, "Dataset", "UID"]:
             raise too_many_bytes("more once it is inflated")
         stream = io.BytesIO(inflated)
     stream.seek(0)
-    header = dcmread(stream, stop_before_pixels=True, force=True, specific_tags=list(TAGS))
+    header = dcmread(stream, stop_before_pixels=True, force=True, specific_tags=list(tags))
     guess = uid.ImplicitVRLittleEndian if header.original_encoding[0] else uid.ExplicitVRLittleEndian
     return stream, header, header.file_meta.get("TransferSyntaxUID") or guess
 
@@ -127,8 +133,11 @@ def _stored(stream: BinaryIO, syntax: "UID", at: int) -> np.ndarray:
     from pydicom.pixels import pixel_array
     from pydicom.uid import UncompressedTransferSyntaxes
 
+    from .dicom_jpeg import PLUGIN, is_available
+
+    plugin = PLUGIN if is_available(syntax) else ""
     try:
-        return pixel_array(stream, index=at, transfer_syntax_uid=syntax)
+        return pixel_array(stream, index=at, transfer_syntax_uid=syntax, decoding_plugin=plugin)
     except _BROKEN:
         if syntax in UncompressedTransferSyntaxes:
             raise

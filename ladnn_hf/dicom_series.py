@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .dicom import PREAMBLE, is_dicom, refused_in_silence
+from .dicom import PREAMBLE, is_dicom, parse, refused_in_silence
 from .slices import UnreadableSlice
 
 _TAGS = ("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "InstanceNumber")
@@ -22,19 +22,18 @@ def series_place(path: str | Path) -> tuple[str, float] | None:
         place on the slices' normal in mm, else the number of the file in its series. None for what is no
         DICOM or is broken.
     """
-    from pydicom import dcmread
-
     path = Path(path)
     with path.open("rb") as stream:
         if not is_dicom(stream.read(PREAMBLE), path.suffix):
             return None
-    try:
-        with refused_in_silence():
-            header = dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
-            series = hashlib.sha256(str(header.get("SeriesInstanceUID")).encode()).hexdigest()[:12]
-            return series, _place(header)
-    except UnreadableSlice:
-        return None
+        stream.seek(0)
+        try:
+            with refused_in_silence():
+                _, header, _ = parse(stream, _TAGS)
+                series = hashlib.sha256(str(header.get("SeriesInstanceUID")).encode()).hexdigest()[:12]
+                return series, _place(header)
+        except UnreadableSlice:
+            return None
 
 
 def _place(header) -> float:

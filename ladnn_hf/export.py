@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -10,8 +11,14 @@ import torch
 from . import LaDnnConfig, LaDnnForImageClassification, LaDnnImageProcessor
 from .checkpoints import load_checkpoint
 from .engines import ONNX, provenance
+from .evaluation_figures import FIGURES
 from .model_cards import model_card, stored_facts
+from .model_folder import WEIGHTS
 from .slice_dataset import new_folder
+
+MEASURED = ("report.json", "report.md", *(f"{name}.png" for name in FIGURES), "metrics.json", "curves.png")
+"""What evaluation and training leave in a model folder for others to read."""
+_HANDLER = Path(__file__).with_name("handler.py")
 
 
 def export_hf(model: Path, output: Path) -> None:
@@ -19,7 +26,8 @@ def export_hf(model: Path, output: Path) -> None:
 
     `AutoModelForImageClassification.from_pretrained(output, trust_remote_code=True)` loads it where
     this package is not installed. The card says what the model's folder knows of its training and
-    scores; an ONNX export there goes along.
+    scores; of what lies there an ONNX export and `MEASURED` go along, and nothing else. `handler.py` is for
+    Inference Endpoints, which install timm by `requirements.txt`.
 
     Raises:
         ValueError: `output` is there already, `model` is no model folder, or its report is of other weights.
@@ -31,8 +39,12 @@ def export_hf(model: Path, output: Path) -> None:
         with _source_carried():
             network.save_pretrained(folder)
             processor.save_pretrained(folder)
-        if (model / ONNX).is_file():
-            shutil.copy(model / ONNX, folder / ONNX)
+        shutil.copy(model / WEIGHTS, folder / WEIGHTS)  # the very bytes that report and export are of
+        shutil.copy(_HANDLER, folder / _HANDLER.name)
+        (folder / "requirements.txt").write_text(f"timm>={version('timm')}\n", encoding="utf-8")
+        for name in (ONNX, *MEASURED):
+            if (model / name).is_file():
+                shutil.copy(model / name, folder / name)
 
 
 def export_onnx(model: Path, output: Path) -> None:

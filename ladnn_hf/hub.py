@@ -3,30 +3,17 @@
 huggingface_hub is imported by the functions that need it: it reads `HF_ENDPOINT` when it is imported.
 """
 
-import fnmatch
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from . import __version__
+from .hub_words import in_words
+from .uploads import Commit, Place, Upload, changes
 
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-_AGAIN = "push again: the repository is as it was or complete, and nothing is sent twice"
-
-
-@dataclass(frozen=True)
-class Upload:
-    """A file to push: its path in the repository, and its content or where that lies."""
-
-    path: str
-    content: bytes | Path
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
+_PATIENCE = 60.0
+"""Seconds of silence after which a request has failed; the client alone would wait for ever."""
 
 
 def check_repo_id(repo_id: str) -> None:
@@ -53,8 +40,8 @@ def check_push(repo_id: str, repo_type: str, public: bool) -> None:
         ValueError: There is no token that writes, the Hub does not answer, or the repository is there
             and does not have the visibility that is asked for.
     """
-    api = _api()
-    with _in_words(repo_id):
+    api = hub_api()
+    with in_words(repo_id):
         token = api.whoami().get("auth", {}).get("accessToken", {})
         if token.get("role") == "read":
             raise ValueError(
@@ -73,7 +60,9 @@ def push_files(
     public: bool = False,
     replaces: Sequence[str] = (),
     parent: str | None = None,
-) -> str:
+    place: Place | None = None,
+    dry_run: bool = False,
+) -> Commit:
     """Push files in one commit to a repository, which is made if it is not there.
 
     Args:
@@ -85,37 +74,53 @@ def push_files(
         replaces: Patterns of paths, such as `data/*.parquet`, that an earlier push may have left and
             that go in the same commit unless they are pushed again.
         parent: The commit that this one builds on, if it must be the last one; see `head`.
+        place: Where the commit goes; None for the branch main.
+        dry_run: Look what is there, and change nothing.
 
     Returns:
-        The commit's address. Where all is there already there is no new commit, and it is the last one's.
+        What changed, and where. Where all is there already there is no new commit, and it is the last one's.
 
     Raises:
-        ValueError: As `check_push`, `parent` is not the last commit, or the Hub did not take the push. The
-            repository is as it was then (one that was not there may be left empty), or complete if only the
-            Hub's answer was lost.
+        ValueError: As `check_push`, `parent` is not the last commit, the tag is another commit's, or the Hub
+            did not take the push. The repository is as it was then (one that was not there may be left
+            empty), or complete if only the Hub's answer or the tag was lost.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    api = _api()
-    with _in_words(repo_id):
+    api, place = hub_api(), place or Place()
+    with in_words(repo_id):
+        if dry_run and not _is_there(api, repo_id, repo_type, public):
+            return Commit(changes(uploads, []), None)
         there = _opened(api, repo_id, repo_type, public)
-        sent = {upload.path for upload in uploads}
-        stale = [
-            file.rfilename
-            for file in there.siblings
-            if file.rfilename not in sent and any(fnmatch.fnmatchcase(file.rfilename, p) for p in replaces)
-        ]
+        branches, tags = _refs(api, repo_id, repo_type) if place.branch or place.tag else ({}, {})
+        if place.branch in branches:
+            there = _info(api, repo_id, repo_type, place.branch)
+        found = changes(uploads, there.siblings, replaces)
+        same = all(change.state == "same" for change in found)
+        if place.tag in tags and not (same and tags[place.tag] == there.sha):
+            raise ValueError(
+                f"{repo_id}: expected a tag that is not there yet, found {place.tag} of another commit; name "
+                "another."
+            )
+        if dry_run:
+            return Commit(found, None)
+        if place.branch and place.branch not in branches:
+            api.create_branch(repo_id, branch=place.branch, revision=there.sha, repo_type=repo_type)
         commit = api.create_commit(
             repo_id,
             repo_type=repo_type,
             operations=[
                 *(CommitOperationAdd(upload.path, upload.content) for upload in uploads),
-                *(CommitOperationDelete(path) for path in stale),
+                *(CommitOperationDelete(change.path) for change in found if change.state == "removed"),
             ],
             commit_message=message,
+            revision=place.branch,
+            create_pr=place.pull_request,
             parent_commit=parent or there.sha,  # who pushes at the same time is not undone
         )
-    return commit.commit_url
+        if place.tag and place.tag not in tags:
+            api.create_tag(repo_id, tag=place.tag, revision=commit.oid, repo_type=repo_type)
+    return Commit(found, commit.pr_url or commit.commit_url)
 
 
 def head(repo_id: str, repo_type: str, public: bool = False) -> str:
@@ -124,8 +129,20 @@ def head(repo_id: str, repo_type: str, public: bool = False) -> str:
     Raises:
         ValueError: As `check_push`.
     """
-    with _in_words(repo_id):
-        return _opened(_api(), repo_id, repo_type, public).sha
+    with in_words(repo_id):
+        return _opened(hub_api(), repo_id, repo_type, public).sha
+
+
+def set_variables(repo_id: str, variables: Mapping[str, str]) -> None:
+    """Set public variables of a Space, which its program finds in its environment.
+
+    Raises:
+        ValueError: The Hub does not take them.
+    """
+    api = hub_api()
+    with in_words(repo_id):
+        for name, value in variables.items():
+            api.add_space_variable(repo_id, name, value)
 
 
 def fetch_files(
@@ -136,8 +153,8 @@ def fetch_files(
     Raises:
         ValueError: The Hub does not answer, or does not give them.
     """
-    with _in_words(repo_id):
-        _api().snapshot_download(
+    with in_words(repo_id):
+        hub_api().snapshot_download(
             repo_id,
             repo_type=repo_type,
             revision=revision,
@@ -146,19 +163,35 @@ def fetch_files(
         )
 
 
-def _api():
-    from huggingface_hub import HfApi
+def hub_api():
+    """The client, which gives up on a Hub that is silent for a minute."""
+    from huggingface_hub import HfApi, get_session
 
+    get_session().timeout = _PATIENCE
     return HfApi(library_name="ladnn_hf", library_version=__version__)
 
 
 def _opened(api, repo_id: str, repo_type: str, public: bool):
     """What the Hub says of a repository, which is made if it is not there."""
     if not _is_there(api, repo_id, repo_type, public):
-        api.create_repo(repo_id, repo_type=repo_type, private=not public)
-    there = api.repo_info(repo_id, repo_type=repo_type)
+        sdk = "gradio" if repo_type == "space" else None
+        api.create_repo(repo_id, repo_type=repo_type, private=not public, space_sdk=sdk)
+    there = _info(api, repo_id, repo_type)
     _check_visibility(there, public)  # of a new one, too: an organisation may have rules of its own
     return there
+
+
+def _info(api, repo_id: str, repo_type: str, revision: str | None = None):
+    """What the Hub says of a revision, its files with their hashes."""
+    return api.repo_info(
+        repo_id, repo_type=repo_type, revision=revision, files_metadata=True, timeout=_PATIENCE
+    )
+
+
+def _refs(api, repo_id: str, repo_type: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The commits of the branches and of the tags, by name."""
+    refs = api.list_repo_refs(repo_id, repo_type=repo_type)
+    return tuple({ref.name: ref.target_commit for ref in part} for part in (refs.branches, refs.tags))
 
 
 def _is_there(api, repo_id: str, repo_type: str, public: bool) -> bool:
@@ -166,7 +199,7 @@ def _is_there(api, repo_id: str, repo_type: str, public: bool) -> bool:
     from huggingface_hub.errors import RepositoryNotFoundError
 
     try:
-        _check_visibility(api.repo_info(repo_id, repo_type=repo_type), public)
+        _check_visibility(api.repo_info(repo_id, repo_type=repo_type, timeout=_PATIENCE), public)
     except RepositoryNotFoundError:
         return False
     return True
@@ -179,59 +212,3 @@ def _check_visibility(info, public: bool) -> None:
             f"{info.id}: expected a {asked} repository, found a {found} one; change its visibility in its "
             f"settings on the Hub, name another, or push as {found}."
         )
-
-
-@contextmanager
-def _in_words(repo_id: str) -> Iterator[None]:
-    """Turn what the client raises into one sentence; never its own text, which can quote the token."""
-    from huggingface_hub import constants, errors
-
-    try:
-        yield
-    except errors.LocalTokenNotFoundError as error:
-        raise ValueError(
-            "expected a token of the Hub that writes, found none; run `hf auth login`, or set HF_TOKEN."
-        ) from error
-    except UnicodeError as error:  # no header can carry it
-        raise ValueError(
-            "expected a token of letters and digits, found other characters; run `hf auth login`, or correct "
-            "HF_TOKEN."
-        ) from error
-    except errors.OfflineModeIsEnabled as error:
-        raise ValueError("expected to reach the Hub, found HF_HUB_OFFLINE set; unset it to push.") from error
-    except errors.HfHubHTTPError as error:
-        raise _refusal(repo_id, error) from error
-    except (errors.HTTPError, errors.LocalEntryNotFoundError) as error:
-        raise ValueError(
-            f"expected an answer from {constants.ENDPOINT}, found none ({type(error).__name__}); check the "
-            f"network and HF_ENDPOINT, then {_AGAIN}."
-        ) from error
-    except RuntimeError as error:  # one file's upload, by LFS or Xet, failed for good
-        if isinstance(error.__cause__, errors.HfHubHTTPError):
-            raise _refusal(repo_id, error.__cause__) from error
-        raise ValueError(
-            f"{repo_id}: expected the Hub to store every file, found an upload broken off; {_AGAIN}."
-        ) from error
-
-
-def _refusal(repo_id: str, error) -> ValueError:
-    status = error.response.status_code
-    if status == 401 and "whoami" in str(error.response.url):
-        return ValueError(
-            "expected a token that the Hub knows, found another; run `hf auth login`, or correct HF_TOKEN."
-        )
-    if status in (401, 403, 404):
-        return ValueError(
-            f"{repo_id}: expected a token that may write there, found one that may not (status {status}); "
-            "name a repository of yours, or use a token of its owner that writes."
-        )
-    if status in (409, 412):
-        return ValueError(
-            f"{repo_id}: expected no other change during the push, found one (status {status}); push again."
-        )
-    if status == 400:
-        return ValueError(
-            f"{repo_id}: expected the Hub to take the files, found them refused: "
-            f"{error.server_message or 'it does not say why'}; correct that, then push again."
-        )
-    return ValueError(f"{repo_id}: expected the Hub to take the push, found status {status}; {_AGAIN}.")

@@ -14,6 +14,7 @@ from .engines import open_engine
 from .labels import CLASSES, LESIONS
 from .lungs_ladnn import lung_box
 from .model_folder import REMEDY, read_json
+from .model_pull import model_folder
 from .picture_checks import why_blank, why_far, why_unlike_ct
 from .preprocessing_ladnn import to_pixel_values, to_probabilities
 from .reading import Slice, UnreadableSlice, open_slice
@@ -64,17 +65,17 @@ class Predictor:
     """Answers slices with a model folder, by default the bundled checkpoint.
 
     Args:
-        model: Folder with `config.json`, `preprocessor_config.json` and weights; None for the bundled
-            checkpoint, which needs neither torch nor timm.
+        model: Folder with `config.json`, `preprocessor_config.json` and weights, or `OWNER/NAME@REVISION` on
+            the Hub; None for the bundled checkpoint, which needs neither torch nor timm.
         gate: False also answers pictures that the gate would refuse.
         batch_size: Slices that go through the network together.
 
     Raises:
-        ValueError: The folder is not a LA-DNN model.
+        ValueError: The folder is not a LA-DNN model, or the Hub does not give it.
     """
 
     def __init__(self, model: str | Path | None = None, *, gate: bool = True, batch_size: int = 16):
-        folder = BUNDLED if model is None else Path(model)
+        self.folder = folder = BUNDLED if model is None else model_folder(model)
         config = read_json(folder, "config.json")
         processor = read_json(folder, "preprocessor_config.json")
         _check(folder, config, processor)

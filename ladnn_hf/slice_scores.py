@@ -1,7 +1,7 @@
 """What a model says of the slices of a split, and of changed copies of them, as arrays."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -79,7 +79,8 @@ def score_changed(
             copies = [row["image"]] * len(names)  # the predictor refuses it as it is
         said = iter(predictor.predict(copy for copy in copies if copy is not None))
         for name, copy in zip(names, copies, strict=True):
-            answers[name].append(None if copy is None else next(said))
+            # Of a whole split: slices and maps would fill the memory.
+            answers[name].append(None if copy is None else replace(next(said), slice=None, maps=None))
     return {name: _to_scores(column) for name, column in answers.items()}
 
 

@@ -2,7 +2,7 @@
 
 Its variables, all optional:
 
-`LADNN_MODEL`, a model folder; without it the bundled checkpoint answers.
+`LADNN_MODEL`, a model folder or `OWNER/NAME@REVISION` on the Hub; without it the bundled checkpoint answers.
 `LADNN_CONTRIBUTIONS`, a folder that contributed slices are kept in; without it none are taken.
 `LADNN_LASTING`, 1 where that folder's disk outlives the program, as by default everywhere but on a Space.
 `LADNN_COLLECTION`, a private data set on the Hub that they also go to, with a token in `HF_TOKEN`.

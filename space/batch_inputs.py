@@ -72,7 +72,11 @@ def _without_path(error: ValueError, path: str) -> str:
 
 
 def _frames(path: str, series: str) -> Iterator[Given]:
-    name, count = Path(path).name, frame_count(path)
+    name = Path(path).name
+    try:
+        count = frame_count(path)
+    except UnreadableSlice:
+        count = 1  # it will be refused, with the reason, when it is read
     if count == 1:
         yield Given(name, lambda: path, series)
         return

@@ -61,7 +61,11 @@ def build(page: gr.Blocks, predictor: Predictor, collection: Collection | None) 
     """
     if collection is None:
         off = gr.HTML(elem_id="contribute-off", apply_default_css=False)
-        page.load(lambda request: f"<p>{text('collection_off', language_of(request))}</p>", None, off)
+
+        def say_off(request: gr.Request) -> str:
+            return f"<p>{text('collection_off', language_of(request))}</p>"
+
+        page.load(say_off, None, off, api_visibility="private")
         return
     intro = gr.HTML(elem_id="contribute-intro", apply_default_css=False)
     with gr.Row(equal_height=False):

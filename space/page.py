@@ -13,7 +13,6 @@ from operating_points import OperatingPoints
 from texts import I18N, language_of, text
 
 from ladnn_hf import Predictor
-from ladnn_hf.inference import BUNDLED
 from ladnn_hf.model_folder import read_report
 
 THEME = gr.themes.Base(
@@ -38,14 +37,14 @@ def build_page(model: str | None = None, contributions: collection.Collection | 
     """The page for one model.
 
     Args:
-        model: A model folder; None for the bundled checkpoint.
+        model: As `Predictor` takes it; None for the bundled checkpoint.
         contributions: Where contributions go; None where none are taken.
 
     Raises:
         ValueError: The folder is not a LA-DNN model, or its report cannot be read.
     """
     predictor = Predictor(model)
-    report = read_report(Path(model or BUNDLED))
+    report = read_report(predictor.folder)
     points = OperatingPoints(report.get("validation"))
     with gr.Blocks(title="LA-DNN", analytics_enabled=False, delete_cache=(600, 600)) as page:
         head = gr.HTML(elem_id="head", apply_default_css=False)

@@ -47,6 +47,7 @@ ROUTES = [
     ("POST", "/api/{repo}/branch/{branch}", "_create_branch", True),
     ("POST", "/api/{repo}/discussions", "_create_discussion", True),
     ("GET", "/api/{repo}/discussions/{number}", "_discussion", False),
+    ("POST", "/api/{repo}/variables", "_set_variable", True),
     ("POST", "/api/{repo}/preupload/{revision}", "_preupload", True),
     ("POST", "/api/{repo}/commit/{revision}", "_commit", True),
     ("POST", "/{page}.git/info/lfs/objects/batch", "_lfs_batch", True),
@@ -137,6 +138,7 @@ class Repo:
     refs: dict[str, Commit] = field(default_factory=dict)
     by_oid: dict[str, Commit] = field(default_factory=dict)
     lfs_objects: dict[str, bytes] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
     discussions: list[dict] = field(default_factory=list)
 
     @property
@@ -431,6 +433,11 @@ class Hub:
             raise Refusal(409, f"Reference {ref} exists already")
         repo.refs[ref] = repo.find(revision)
         return {}
+
+    def _set_variable(self, request: "_Connection", repo: Repo) -> dict:
+        asked = request.json()
+        repo.variables[asked["key"]] = asked["value"]
+        return {key: {"value": value} for key, value in repo.variables.items()}
 
     def _create_discussion(self, request: "_Connection", repo: Repo) -> dict:
         asked = request.json()

@@ -87,9 +87,10 @@ assert len(store.entries()) == 1
 """
 # A page with contributions: what each step returns or raises.
 PAGE = f"""{SLICES}
-from ladnn_hf import contribution_sync
+from ladnn_hf import contribution_sync, hub
 from ladnn_hf.contribution_sync import HubSync
 contribution_sync._PAUSE = contribution_sync._LONGEST_PAUSE = 0.05
+hub._PATIENCE = float(os.environ.get("PATIENCE", hub._PATIENCE))
 store = ContributionStore(Path(sys.argv[1]))
 sync = HubSync(store, {REPO!r})
 said = []
@@ -505,6 +506,13 @@ def test_an_unreachable_hub_stops_nothing_and_gets_everything_once_it_is_back(
     assert [line["id"] for line in journal] == [first[0], second[0], third[0]]
     assert len(images(hub)) == 3
     assert len(hub.commits("dataset", REPO)) == 2, "a commit whose answer was lost is not made again"
+
+
+def test_a_hub_that_takes_the_call_and_never_answers_is_not_waited_for(reachable, tmp_path):
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        nowhere = {"HF_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}", "PATIENCE": "0.2"}
+        (_, said), pending = page(reachable | nowhere, tmp_path / "store", ["add", 1], ["sync"])
+    assert said.startswith("expected an answer from") and "(ReadTimeout)" in said and pending == 1
 
 
 def test_a_curator_elsewhere_and_the_page_come_to_agree_and_a_withdrawal_wins(hub, reachable, tmp_path):

@@ -68,13 +68,13 @@ def call_by_curl(page_url, path):
     return curl(f"{call}/{event}")
 
 
-def test_curl_gets_the_same_answer(page_url):
-    (path,) = json.loads(
-        curl("-F", f"files=@{EXAMPLES / 'ground_glass.png'}", f"{page_url}/gradio_api/upload")
-    )
-    said = json.loads(re.search(r"^event: complete\ndata: (.*)$", call_by_curl(page_url, path), re.M)[1])[0]
+def test_the_readmes_curl_commands_get_the_same_answer(page_url):
+    (commands,) = re.findall(r"^```sh\n(page=.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
+    commands = commands.replace("http://127.0.0.1:7860", page_url)
+    said = subprocess.run(["bash", "-ec", commands], capture_output=True, text=True, cwd=ROOT).stdout
+    answer = json.loads(re.search(r"^event: complete\ndata: (.*)$", said, re.M)[1])[0]
     expected = json.loads(run_ladnn("predict", EXAMPLES / "ground_glass.png", "--format", "json").stdout)
-    assert said["covid_probability"] == pytest.approx(expected["covid_probability"], abs=1e-4)
+    assert answer["covid_probability"] == pytest.approx(expected["covid_probability"], abs=1e-4)
 
 
 def test_the_server_reads_no_file_and_no_address_of_its_own_for_a_client(page_url, tmp_path):

@@ -3,9 +3,10 @@ import re
 import shlex
 
 import pytest
-from conftest import ROOT, run_ladnn, run_python
+from conftest import ROOT, run_ladnn, run_ladnn_alone, run_python
 
 from ladnn_hf import draw_phantom
+from ladnn_hf.contributions import ContributionStore
 from ladnn_hf.evaluation import to_tables
 
 README = (ROOT / "README.md").read_text()
@@ -33,20 +34,32 @@ def newcomer(tmp_path_factory, real_data):
         (folder / "my_slices" / name).mkdir(parents=True)
         for seed in range(10):
             draw_phantom(findings, size=64, seed=seed).save(folder / "my_slices" / name / f"{seed}.png")
+    store = ContributionStore(folder / "contributed")
+    store.add(draw_phantom(["GGO"], size=64, seed=99), label="COVID", report="ground glass")
     return folder
 
 
 @pytest.mark.real_data
 def test_every_command_runs(newcomer, monkeypatch):
     monkeypatch.chdir(newcomer)
-    assert len(COMMANDS) == 15
+    assert len(COMMANDS) == 19
     for command in COMMANDS:
-        if command in RUN_ELSEWHERE:
+        if command in RUN_ELSEWHERE or "OWNER/ladnn" in command:  # those run against the test Hub, below
             continue
         limits = [flag for start, flags in LIMITS.items() if command.startswith(start) for flag in flags]
         result = run_ladnn(*shlex.split(command)[1:], *limits)
         assert result.returncode == command.startswith(LEAKS), f"{command}\n{result.stderr[-2000:]}"
         assert result.stdout or "--output" in command, command
+
+
+def test_the_commands_for_the_hub_run_against_one(hub, tmp_path):
+    commands = [command for command in COMMANDS if "OWNER/ladnn" in command]
+    assert len(commands) == 3
+    for command in commands:
+        # The bundled model stands for the reader's own.
+        said = command.replace("runs/bundled ", "").replace("OWNER", "tester")
+        result = run_ladnn_alone(*shlex.split(said)[1:], cwd=ROOT, env=hub.environment(tmp_path))
+        assert result.returncode == 0 and result.stdout, f"{command}\n{result.stderr[-2000:]}"
 
 
 @pytest.mark.browser
