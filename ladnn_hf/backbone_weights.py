@@ -35,9 +35,9 @@ def load_backbone_weights(model: LaDnnForImageClassification, source: str) -> No
     if source == "timm":
         state = _from_timm(model.config)
     elif source == "package":
-        state = _in_order_of(model.backbone, _read(_package_file(name)), source)
+        state = _in_order_of(model.backbone, read_state(_package_file(name)), source)
     else:
-        state = _read(Path(source))
+        state = read_state(Path(source))
     state = {key: state[key] for key in model.backbone.state_dict() if key in state}
     try:
         model.backbone.load_state_dict(state)
@@ -86,7 +86,12 @@ def _package_file(name: str) -> Path:
     return Path(getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path())
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Tensors by name of a file of weights: safetensors, or what torch saved; a pickle runs no code.
+
+    Raises:
+        ValueError: There is no such file, or it holds something else.
+    """
     if not path.is_file():
         raise ValueError(
             f"{path}: expected a weights file, found none; name a file, `timm`, `package` or `none`."

@@ -164,6 +164,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(export)
     add_new_folder(export)
 
+    convert = add_command(
+        commands,
+        "convert",
+        _convert,
+        "read the published authors' checkpoint",
+        "Make a model folder of a checkpoint of LA-DNN's authors: a torch file with the weights of "
+        "torchvision's DenseNet-169 with six outputs. Nothing in the file is run. The model is not calibrated; "
+        "`ladnn train --model` goes on from it and calibrates it.",
+        "example: ladnn convert checkpoint.pth --output ladnn-published",
+    )
+    convert.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="the file of weights")
+    add_new_folder(convert)
+
     add_push(commands)
     add_data(commands)
     return parser
@@ -278,6 +291,14 @@ def _evaluate(arguments: argparse.Namespace, _: list[str]) -> int:
     )
     write_report(evaluation, arguments.output)
     print(to_markdown(evaluation.report), end="")
+    return 0
+
+
+def _convert(arguments: argparse.Namespace, _: list[str]) -> int:
+    from .convert import convert_checkpoint
+
+    convert_checkpoint(arguments.checkpoint, arguments.output)
+    print(arguments.output)
     return 0
 
 
