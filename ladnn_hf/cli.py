@@ -170,8 +170,8 @@ def _parser() -> argparse.ArgumentParser:
         _convert,
         "read the published authors' checkpoint",
         "Make a model folder of a checkpoint of LA-DNN's authors: a torch file with the weights of "
-        "torchvision's DenseNet-169 with six outputs. Nothing in the file is run. The model is not calibrated; "
-        "`ladnn train --model` goes on from it and calibrates it.",
+        "torchvision's DenseNet-169 with six outputs. Nothing in the file is run. The model is not "
+        "calibrated; `ladnn train --model` goes on from it and calibrates it.",
         "example: ladnn convert checkpoint.pth --output ladnn-published",
     )
     convert.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="the file of weights")
