@@ -22,6 +22,9 @@ SPACE = Path(__file__).resolve().parents[1] / "space"
 sys.path.insert(0, str(SPACE))
 
 from answer_html import answer_html, view_html  # noqa: E402
+from batch import answer_all  # noqa: E402
+from batch import draw as draw_batch  # noqa: E402
+from batch_inputs import expand  # noqa: E402
 
 from ladnn_hf import Predictor  # noqa: E402
 
@@ -85,10 +88,14 @@ with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
     begin = time.perf_counter()
     list(predictor.predict(map(str, copies)))
     alone = time.perf_counter() - begin
+    begin = time.perf_counter()
+    draw_batch(list(answer_all(predictor, expand(list(map(str, copies))))), "en")
+    drawn = time.perf_counter() - begin
     given = [handle_file(copy) for copy in copies]
     begin = time.perf_counter()
     client.predict(given, api_name="/predict_batch")
     rows[f"batch of {arguments.batch}, a slice, no page"] = 1000 * alone / len(copies)
+    rows[f"batch of {arguments.batch}, a slice, answered and drawn"] = 1000 * drawn / len(copies)
     rows[f"batch of {arguments.batch}, a slice, API with upload"] = (
         1000 * (time.perf_counter() - begin) / len(copies)
     )

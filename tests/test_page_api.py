@@ -13,6 +13,8 @@ from gradio_client import Client, handle_file
 from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
 
+from ladnn_hf import Predictor, draw_phantom
+
 EXAMPLES = ROOT / "space" / "examples"
 pytestmark = pytest.mark.browser
 
@@ -83,6 +85,24 @@ def test_the_server_reads_no_file_and_no_address_of_its_own_for_a_client(page_ur
     for path in (tmp_path / "secret.png", inside, "http://169.254.169.254/x.png"):
         said = call_by_curl(page_url, path)
         assert "event: error" in said and "covid_probability" not in said
+
+
+def test_eight_people_at_once_each_get_their_own_answer(page_url, tmp_path):
+    paths = [tmp_path / f"{number}.png" for number in range(8)]
+    for number, path in enumerate(paths):
+        draw_phantom(["GGO"] if number % 2 else [], size=128, seed=number).save(path)
+    expected = {answer.image: answer for answer in Predictor().predict(map(str, paths))}
+
+    def person(path):
+        client = Client(page_url, verbose=False)
+        return [client.predict(handle_file(path), api_name="/predict") for _ in range(3)]
+
+    with ThreadPoolExecutor(8) as pool:
+        for path, answers in zip(paths, pool.map(person, paths), strict=True):
+            own = expected[str(path)]
+            for said in answers:
+                assert (said["image"], said["decision"]) == (path.name, own.decision)
+                assert said["covid_probability"] == pytest.approx(own.covid_probability, abs=1e-4)
 
 
 def test_an_agent_finds_both_endpoints_as_tools(page_url):
