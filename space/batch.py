@@ -1,6 +1,5 @@
 """The tab for many slices: files, zips and DICOM series in; a table, a summary and a strip out."""
 
-import csv
 import io
 import json
 import time
@@ -15,7 +14,8 @@ from downloads import KEPT, Download
 from html_parts import png_uri
 from texts import I18N, language_of, text
 
-from ladnn_hf import LESIONS, Predictor
+from ladnn_hf import Prediction, Predictor
+from ladnn_hf.answers import WRITERS
 
 _EVERY = 1.0
 """Seconds between two pictures of how far a batch has come."""
@@ -93,20 +93,16 @@ def draw(done: Sequence[Answered], language: str) -> tuple[str, str, str]:
 def csv_of(done: Sequence[Answered]) -> str:
     """The answers with the columns of `ladnn predict --format csv`, safe to open in a spreadsheet."""
     buffer = io.StringIO()
-    writer = None
-    for one in done:
-        row = public(one.prediction, one.name)
-        row |= row.pop("lesions") or dict.fromkeys(LESIONS)
-        writer = writer or csv.DictWriter(buffer, row, lineterminator="\n")
-        if not buffer.tell():
-            writer.writeheader()
-        writer.writerow({key: _harmless(value) for key, value in row.items()})
+    WRITERS["csv"](map(_harmless, done), buffer)
     return buffer.getvalue()
 
 
-def _harmless(value: object) -> object:
-    """A cell that a spreadsheet takes for text."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+def _harmless(one: Answered) -> Prediction:
+    """An answer whose cells a spreadsheet takes for text, and that tells no path of the server."""
+    said = public(one.prediction, one.name)
+    cells = {name: said[name] for name in ("image", "model", "reason")}
+    quoted = {name: f"'{cell}" if (cell or "").startswith(_FORMULA) else cell for name, cell in cells.items()}
+    return replace(one.prediction, **quoted)
 
 
 def _some(done: list[Answered], request: gr.Request) -> list[Answered]:

@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -24,14 +24,6 @@ EXAMPLES = json.loads((HERE / "examples" / "phantoms.json").read_text(encoding="
 OPACITY = 0.6
 _SET_VIEW = "(view) => { document.querySelector('#view .stack')?.setAttribute('data-view', view) }"
 _SET_OPACITY = "(value) => { document.querySelector('#view .stack')?.style.setProperty('--heat', value) }"
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """What a visitor looks at; `threshold` is the operating point they chose, None for the model's own."""
-
-    prediction: Prediction
-    threshold: float | None = None
 
 
 def build(page: gr.Blocks, predictor: Predictor, points: OperatingPoints) -> None:
@@ -76,7 +68,7 @@ def build(page: gr.Blocks, predictor: Predictor, points: OperatingPoints) -> Non
         return (
             answer_html(prediction, predictor.band, language),
             view_html(prediction, language, view, opacity),
-            _Shown(prediction),
+            prediction,
             gr.update(visible=has_hu),
             *((seen.window if has_hu else None) or LUNG_WINDOW),
             round(predictor.threshold, 2),
@@ -91,22 +83,22 @@ def build(page: gr.Blocks, predictor: Predictor, points: OperatingPoints) -> Non
         return show(predictor(path), view, opacity, language)
 
     def rewindow(
-        shown: _Shown | None, level: float, width: float, view: str, opacity: float, request: gr.Request
+        shown: Prediction | None, level: float, width: float, view: str, opacity: float, request: gr.Request
     ) -> tuple:
         if shown is None:
             return answer(None, view, opacity, request)
-        seen = with_window(shown.prediction.slice, (level, width))
-        return show(predictor(seen), view, opacity, language_of(request))
+        prediction = predictor(with_window(shown.slice, (level, width)))
+        # A slice that is read already does not know its file.
+        return show(replace(prediction, image=shown.image), view, opacity, language_of(request))
 
-    def move_point(shown: _Shown | None, threshold: float, request: gr.Request) -> tuple:
+    def move_point(shown: Prediction | None, threshold: float, request: gr.Request) -> tuple:
         language = language_of(request)
         if shown is None:
-            return _waiting(language), None, points.to_html(threshold, language)
-        moved = _Shown(shown.prediction, threshold)
-        said = answer_html(moved.prediction, predictor.band, language, threshold)
-        return said, moved, points.to_html(threshold, language)
+            return _waiting(language), points.to_html(threshold, language)
+        said = answer_html(shown, predictor.band, language, threshold)
+        return said, points.to_html(threshold, language)
 
-    def to_report(shown: _Shown | None, view: str, request: gr.Request) -> dict:
+    def to_report(shown: Prediction | None, view: str, request: gr.Request) -> dict:
         prediction, language = _chosen(shown, request), language_of(request)
         warm = None
         if prediction.maps is not None:
@@ -115,7 +107,7 @@ def build(page: gr.Blocks, predictor: Predictor, points: OperatingPoints) -> Non
         write_report(prediction, warm, page, language=language, band=predictor.band, when=when)
         return Download.payload("report.pdf", page.getvalue())
 
-    def to_json(shown: _Shown | None, request: gr.Request) -> dict:
+    def to_json(shown: Prediction | None, request: gr.Request) -> dict:
         return Download.payload("answer.json", json.dumps(public(_chosen(shown, request)), indent=2).encode())
 
     busy = {"api_visibility": "private", **NETWORK}
@@ -131,7 +123,7 @@ def build(page: gr.Blocks, predictor: Predictor, points: OperatingPoints) -> Non
         trigger_mode="always_last",
         **busy,
     )
-    threshold.input(move_point, [shown, threshold], [result, shown, validated], **quick)
+    threshold.input(move_point, [shown, threshold], [result, validated], **quick)
     view.change(None, view, None, js=_SET_VIEW)
     opacity.input(None, opacity, None, js=_SET_OPACITY)
     report.on_click(to_report, [shown, view])
@@ -145,10 +137,10 @@ def build(page: gr.Blocks, predictor: Predictor, points: OperatingPoints) -> Non
     page.load(localise, None, [result, view], **quick)
 
 
-def _chosen(shown: _Shown | None, request: gr.Request) -> Prediction:
+def _chosen(shown: Prediction | None, request: gr.Request) -> Prediction:
     if shown is None:
         raise gr.Error(text("nothing_answered", language_of(request)))
-    return shown.prediction
+    return shown
 
 
 def _slice_input() -> gr.Image:

@@ -87,6 +87,9 @@ def test_a_dicom_slice_is_shown_in_the_lung_window_and_another_window_answers_an
     page.locator("#width input[type=number]").fill("400")
     page.locator("#width input[type=number]").press("Enter")
     page.wait_for_function("document.querySelector('#result').innerText.includes('width 400 HU')")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download JSON").click()
+    assert json.loads(download.value.path().read_text())["image"] == "7.dcm"
     give_file(page, dicom_series / "8.dcm")
     page.wait_for_function("document.querySelector('#result').innerText.includes('width 1500 HU')")
 

@@ -63,16 +63,20 @@ def test_without_consent_nothing_is_kept(page, contributions, own_slice):
     assert run_ladnn("data", "contributions", contributions, "list").stdout == before
 
 
-def test_the_same_slice_is_not_taken_twice(page, own_slice):
+def test_the_same_slice_is_not_taken_twice(page, contributions, own_slice):
     fill(page, own_slice)
     page.locator("#thanks p").wait_for()
+    once = run_ladnn("data", "contributions", contributions, "list").stdout
     page.locator("#send").click()
     page.get_by_text("contributed already").wait_for()
+    assert run_ladnn("data", "contributions", contributions, "list").stdout == once
 
 
-def test_what_is_no_slice_is_not_taken(page):
+def test_what_is_no_slice_is_not_taken(page, contributions):
+    before = run_ladnn("data", "contributions", contributions, "list").stdout
     fill(page, ROOT / "LICENSE")
     page.get_by_text("Expected an image").first.wait_for()
+    assert run_ladnn("data", "contributions", contributions, "list").stdout == before
 
 
 def test_without_a_folder_the_page_takes_nothing(browser, tmp_path):
