@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import struct
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -15,6 +16,11 @@ from .configuration_ladnn import LaDnnConfig
 from .modeling_ladnn import LaDnnForImageClassification, create_backbone
 
 _LITE = re.compile(r"tf_efficientnet_lite([012])\b")
+_BROKEN = (
+    SafetensorError, UnpicklingError, EOFError, RuntimeError, AttributeError, LookupError, TypeError,
+    ValueError, OverflowError, MemoryError, struct.error,
+)  # fmt: skip
+"""What torch and safetensors raise on files that hold something else."""
 
 
 def load_backbone_weights(model: LaDnnForImageClassification, source: str) -> None:
@@ -99,8 +105,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, UnpicklingError, EOFError, RuntimeError) as error:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise TypeError(type(state).__name__)
+        return state
+    except _BROKEN as error:
         raise ValueError(
             f"{path}: expected safetensors or a torch state dictionary of tensors alone, found neither; "
             "give a file of weights."

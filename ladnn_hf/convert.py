@@ -32,7 +32,9 @@ def convert_checkpoint(path: Path, output: Path) -> None:
         ValueError: The file is no such checkpoint, or the folder is there already.
     """
     state = read_state(path)
-    state = {_renamed(name): tensor for name, tensor in state.get("state_dict", state).items()}
+    tensors = state.get("state_dict", state)
+    named = tensors.items() if isinstance(tensors, dict) else ()
+    state = {_renamed(str(name)): tensor for name, tensor in named}
     mean, std = normalisation(BACKBONE)
     network = LaDnnForImageClassification(LaDnnConfig(backbone=BACKBONE))
     wanted = {

@@ -51,6 +51,24 @@ def test_a_checkpoint_of_another_network_is_refused_and_leaves_nothing(tmp_path)
     assert "expected the weights of torchvision's DenseNet-169 with six outputs, found" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"hi\n", b"\x80\x02garbage", b"PK\x03\x04 no zip", bytes(range(256))], ids=repr
+)
+def test_a_file_that_is_no_checkpoint_gets_a_sentence(content, tmp_path):
+    (tmp_path / "some.pth").write_bytes(content)
+    result = run_ladnn("convert", tmp_path / "some.pth", "--output", tmp_path / "model")
+    assert result.returncode == 1 and not (tmp_path / "model").exists()
+    assert "expected safetensors or a torch state dictionary of tensors alone, found neither" in result.stderr
+
+
+@pytest.mark.parametrize("content", [[1, 2], 7, {"state_dict": 3}, {"state_dict": ["a"]}, {1: 2}], ids=repr)
+def test_what_torch_saved_and_is_no_state_gets_a_sentence(content, tmp_path):
+    torch.save(content, tmp_path / "some.pth")
+    result = run_ladnn("convert", tmp_path / "some.pth", "--output", tmp_path / "model")
+    assert result.returncode == 1 and not (tmp_path / "model").exists()
+    assert ": expected " in result.stderr and result.stderr.count("\n") == 1
+
+
 class _Code:
     def __reduce__(self):
         return (open, ("ran", "w"))
