@@ -30,6 +30,7 @@ from .metrics import decision_metrics, lesion_metrics, probability_metrics, to_j
 from .modeling_ladnn import LaDnnForImageClassification
 from .preprocessing_ladnn import to_probabilities
 from .recipes import SliceArguments
+from .resuming import checkpoint_to_resume
 from .slice_dataset import join_sources, load_slices
 
 
@@ -103,7 +104,8 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
         callbacks=[EpochCallback(train_slices)],
         mixup=slices.mixup,
     )
-    trainer.train(resume_from_checkpoint=_resume_from(arguments.resume_from_checkpoint))
+    checkpoint = checkpoint_to_resume(arguments.resume_from_checkpoint, arguments.output_dir)
+    trainer.train(resume_from_checkpoint=checkpoint)
     validation = _calibrate(trainer, slices.sensitivity)
     validation["refused_share"] = fit_gate(model, processor, train_rows, validation_rows, groups)
     metrics = {
@@ -186,11 +188,6 @@ def _adam_with_l2(arguments: TrainingArguments) -> tuple[type, dict[str, Any]]:
         "betas": (arguments.adam_beta1, arguments.adam_beta2),
         "eps": arguments.adam_epsilon,
     }
-
-
-def _resume_from(flag: str | None) -> str | bool | None:
-    """`--resume_from_checkpoint` takes a folder, or `True` for the newest in the output folder."""
-    return {"true": True, "false": None}.get(str(flag).lower(), flag)
 
 
 def _compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
