@@ -27,7 +27,7 @@ def load_checkpoint(model: str | Path) -> tuple[LaDnnForImageClassification, LaD
     try:
         with _quietly():
             network, loaded = LaDnnForImageClassification.from_pretrained(
-                model, output_loading_info=True, ignore_mismatched_sizes=True
+                model, output_loading_info=True, ignore_mismatched_sizes=True, use_safetensors=True
             )
             processor = LaDnnImageProcessor.from_pretrained(model)
     except _BROKEN as error:
