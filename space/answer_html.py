@@ -46,25 +46,20 @@ def answer_html(
         reason = html.escape(reason_in(prediction.reason, language))
         return f"{title}<p>{reason}</p>{_read(prediction, language)}"
     probability = prediction.covid_probability
+    said = text("probability", language, probability=f"<strong>{probability:.3f}</strong>")
     if threshold is not None:
-        marks, explained = (
-            (threshold, threshold),
-            text("at_your_point", language, threshold=f"{threshold:.2f}"),
-        )
-    elif band:
-        marks = band
-        explained = text("with_band", language, low=f"{band[0]:.2f}", high=f"{band[1]:.2f}")
-    else:
-        marks = (prediction.threshold, prediction.threshold)
-        explained = text("without_band", language, threshold=f"{prediction.threshold:.2f}")
+        band = None
+        said += " " + text("at_your_point", language, threshold=f"{threshold:.2f}")
+    scale = _scale(
+        probability, prediction.threshold if threshold is None else threshold, band, decision, language
+    )
     lesions = "".join(
         f"<tr><th scope='row'>{text(f'lesion_{name}', language)}</th>"
         f"<td>{_bar(score)}</td><td>{score:.2f}</td></tr>"
         for name, score in prediction.lesions.items()
     )
     return (
-        f"{title}<p>{text('probability', language)} <strong>{probability:.3f}</strong>. {explained}</p>"
-        f"{_scale(probability, marks, decision)}"
+        f"{title}<p>{said}</p>{scale}"
         f"<table><caption>{text('lesion_scores', language)}</caption>{lesions}</table>"
         f"{_read(prediction, language)}"
     )
@@ -97,14 +92,22 @@ def view_html(prediction: Prediction | None, language: str, view: str, opacity: 
     )
 
 
-def _scale(probability: float, marks: tuple[float, float], decision: str) -> str:
-    """The probability between 0 and 1, with the band or the operating point drawn on it."""
-    low, high = marks
-    band = f'<i class="band" style="left:{low:.1%};width:{high - low:.1%}"></i>' if low < high else ""
+def _scale(
+    probability: float, threshold: float, band: tuple[float, float] | None, decision: str, language: str
+) -> str:
+    """The probability between 0 and 1, with the operating point and the band drawn on it and named below."""
+    ground, legend = "", ""
+    if band:
+        low, high = band
+        ground = f'<i class="band" style="left:{low:.1%};width:{high - low:.1%}"></i>'
+        said = text("band", language, low=f"{low:.2f}", high=f"{high:.2f}")
+        legend = f'<span><i class="band"></i>{said}</span>'
+    point = text("point", language, threshold=f"{threshold:.2f}")
     return (
-        f'<div class="scale {decision}" aria-hidden="true">{band}<b style="width:{probability:.1%}"></b>'
-        f'<i class="point" style="left:{high:.1%}"></i></div>'
+        f'<div class="scale {decision}" aria-hidden="true">{ground}<b style="width:{probability:.1%}"></b>'
+        f'<i class="point" style="left:{threshold:.1%}"></i></div>'
         '<div class="ticks" aria-hidden="true"><span>0</span><span>0.5</span><span>1</span></div>'
+        f'<p class="legend"><span><i class="point"></i>{point}</span>{legend}</p>'
     )
 
 

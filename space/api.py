@@ -4,12 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from batch_inputs import MOST_SLICES, expand
+from batch_inputs import expand_some
+from texts import failure, language_of, text
 
 from ladnn_hf import Prediction, Predictor
 
 NETWORK = {"concurrency_id": "network", "concurrency_limit": 2}
 """Events that need the network wait in one queue, two at a time: as many as the free hardware has cores."""
+QUICK = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+"""Events of the page that need no network are answered at once."""
 
 
 def public(prediction: Prediction, name: str | None = None) -> dict[str, Any]:
@@ -26,36 +29,33 @@ def public(prediction: Prediction, name: str | None = None) -> dict[str, Any]:
 def build(predictor: Predictor) -> None:
     """Add the endpoints to a page."""
 
-    def predict(image: str | None) -> dict[str, Any]:
+    def predict(image: str | None, request: gr.Request) -> dict[str, Any]:
         """Tell whether one axial chest CT slice shows COVID-19. For research and teaching, not for diagnosis.
 
         Args:
             image: One slice as PNG, JPEG, WebP, BMP, TIFF or DICOM, best in the lung window.
+            request: Says the language of errors.
 
         Returns:
             `decision` (positive, negative, indeterminate or refused), `covid_probability`, `lesions` and
             `reason` among others.
         """
         if image is None:
-            raise gr.Error("Expected one image file, found none; give the slice as a file.")
+            language = language_of(request)
+            raise failure(text("no_file", language), language)
         return public(predictor(image))
 
-    def predict_batch(images: list[str] | None) -> list[dict[str, Any]]:
+    def predict_batch(images: list[str] | None, request: gr.Request) -> list[dict[str, Any]]:
         """Tell of each of many chest CT slices whether it shows COVID-19. For research and teaching.
 
         Args:
             images: Slices, zips of slices, or the files of a DICOM series.
+            request: Says the language of errors.
 
         Returns:
             One answer a slice, as `predict` gives it; what cannot be read is refused and stops none.
         """
-        if not images:
-            raise gr.Error("Expected image files, found none; give the slices as files.")
-        given = expand(images)
-        if len(given) > MOST_SLICES:
-            raise gr.Error(
-                f"Expected at most {MOST_SLICES} slices at once, found {len(given)}; give them in parts."
-            )
+        given = expand_some(images, language_of(request))
         answers = predictor.predict(one.open() for one in given)
         return [public(answer, one.name) for one, answer in zip(given, answers, strict=True)]
 

@@ -15,7 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from collection import Collection
-from page import CSS, THEME, build_page
+from look import CSS, HEAD, THEME
+from page import build_page
 from texts import I18N
 
 try:
@@ -30,5 +31,11 @@ except ValueError as error:
 if __name__ == "__main__":
     agents = find_spec("mcp") is not None  # the extra `mcp`: the endpoints are tools of agents, too
     demo.launch(
-        theme=THEME, css=CSS, i18n=I18N, footer_links=["api"], max_file_size="50mb", mcp_server=agents
+        theme=THEME,
+        css=CSS,
+        head=HEAD,
+        i18n=I18N,
+        footer_links=["api"],
+        max_file_size="50mb",
+        mcp_server=agents,
     )

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import gradio as gr
-from api import NETWORK, public
+from api import NETWORK, QUICK, public
 from batch_html import Answered, progress_html, strip_html, summary_html, table_html
-from batch_inputs import MOST_SLICES, Given, expand
+from batch_inputs import Given, expand_some
 from downloads import KEPT, Download
 from html_parts import png_uri
-from texts import I18N, language_of, text
+from texts import I18N, failure, language_of, text
 
 from ladnn_hf import Prediction, Predictor
 from ladnn_hf.answers import WRITERS
@@ -34,32 +34,29 @@ def build(predictor: Predictor) -> None:
     summary = gr.HTML(elem_id="summary", apply_default_css=False)
     strip = gr.HTML(elem_id="strip", apply_default_css=False)
     table = gr.HTML(elem_id="table", apply_default_css=False, js_on_load=_SORT)
-    with gr.Row():
+    with gr.Row(visible=False) as saving:
         as_csv = Download(I18N("download_csv"), "csv", "batch-")
         as_json = Download(I18N("download_json"), "json", "batch-")
     answers = gr.State([], time_to_live=KEPT)
-    drawn = [summary, strip, table]
+    drawn = [summary, strip, table, saving]
 
     def answer(paths: list[str] | None, request: gr.Request) -> Iterator[tuple]:
         language = language_of(request)
-        if not paths:
-            raise gr.Error(text("no_files", language))
-        given = expand(paths)
-        if len(given) > MOST_SLICES:
-            raise gr.Error(text("too_many_files", language, most=MOST_SLICES, found=len(given)))
+        given = expand_some(paths, language)
         done: list[Answered] = []
         last = -_EVERY
         for one in answer_all(predictor, given):
             done.append(one)
             if time.monotonic() - last > _EVERY:
                 last = time.monotonic()
-                yield progress_html(len(done), len(given), language), "", "", done
-        yield *draw(done, language), done
+                yield progress_html(len(done), len(given), language), "", "", gr.update(visible=False), done
+        yield *draw(done, language), gr.update(visible=True), done
 
-    def stop(done: list[Answered], request: gr.Request) -> tuple[str, str, str]:
+    def stop(done: list[Answered], request: gr.Request) -> tuple:
         language = language_of(request)
         summary, strip, table = draw(done, language)
-        return f"<p>{text('stopped', language, done=len(done))}</p>{summary}", strip, table
+        stopped = f"<p>{text('stopped', language, done=len(done))}</p>{summary}"
+        return stopped, strip, table, gr.update(visible=bool(done))
 
     def to_csv(done: list[Answered], request: gr.Request) -> dict:
         return Download.payload("answers.csv", csv_of(_some(done, request)).encode("utf-8-sig"))
@@ -68,8 +65,10 @@ def build(predictor: Predictor) -> None:
         rows = [public(one.prediction, one.name) for one in _some(done, request)]
         return Download.payload("answers.json", json.dumps(rows, indent=2).encode())
 
-    running = run.click(answer, files, [*drawn, answers], api_visibility="private", **NETWORK)
-    cancel.click(stop, answers, drawn, cancels=[running], queue=False, api_visibility="private")
+    running = run.click(
+        answer, files, [*drawn, answers], api_visibility="private", show_progress_on=summary, **NETWORK
+    )
+    cancel.click(stop, answers, drawn, cancels=[running], **QUICK)
     as_csv.on_click(to_csv, [answers])
     as_json.on_click(to_json, [answers])
 
@@ -107,7 +106,8 @@ def _harmless(one: Answered) -> Prediction:
 
 def _some(done: list[Answered], request: gr.Request) -> list[Answered]:
     if not done:
-        raise gr.Error(text("nothing_answered", language_of(request)))
+        language = language_of(request)
+        raise failure(text("nothing_answered", language), language)
     return done
 
 

@@ -61,8 +61,10 @@ def table_html(done: Sequence[Answered], language: str) -> str:
         [text(f"column_{name}", language) for name in names]
         for names in (("file", "decision", "probability"), ("reason",))
     )
+    lesions = {name: f' title="{text(f"lesion_{name}", language)}"' for name in LESIONS}
     head = "".join(
-        f'<th scope="col"><button type="button">{name}</button></th>' for name in (*first, *LESIONS, *last)
+        f'<th scope="col"><button type="button"{meaning}>{name}</button></th>'
+        for name, meaning in (dict.fromkeys(first, "") | lesions | dict.fromkeys(last, "")).items()
     )
     rows = "".join(_row(one, language) for one in done)
     return (
@@ -81,8 +83,8 @@ def _row(one: Answered, language: str) -> str:
     picture = f'<img src="{one.thumbnail}" alt="" loading="lazy">' if one.thumbnail else ""
     reason = html.escape(reason_in(answer.reason, language)) if answer.reason else ""
     return (
-        f'<tr><th scope="row" data-value="{html.escape(one.name)}">{picture}'
-        f"<span>{html.escape(one.name)}</span></th>"
+        f'<tr><th scope="row" data-value="{html.escape(one.name)}"><div>{picture}'
+        f"<span>{html.escape(one.name)}</span></div></th>"
         f'<td class="{answer.decision}">{text(f"decision_{answer.decision}", language)}</td>{cells}'
         f"<td>{reason}</td></tr>"
     )
@@ -92,7 +94,7 @@ def _one_strip(slices: Sequence[Answered], language: str) -> str:
     bars = "".join(
         f'<li class="{one.prediction.decision}" title="{html.escape(one.name)}">'
         f'<img src="{one.thumbnail}" alt="{html.escape(one.name)}">'
-        f'<b style="height:{one.prediction.covid_probability or 0:.1%}"></b></li>'
+        f'<div><b style="height:{one.prediction.covid_probability or 0:.1%}"></b></div></li>'
         for one in slices
     )
     answered = [one for one in slices if one.prediction.covid_probability is not None]
@@ -100,5 +102,5 @@ def _one_strip(slices: Sequence[Answered], language: str) -> str:
     names = ", ".join(f"{html.escape(one.name)} ({one.prediction.covid_probability:.2f})" for one in telling)
     return (
         f'<div class="scroll" tabindex="0"><ol class="strip">{bars}</ol></div>'
-        f"<p>{text('key_slices', language)} {names}</p>"
+        f"<p>{text('key_slices', language, names=names)}</p>"
     )

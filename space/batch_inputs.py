@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from texts import failure, text
+
 from ladnn_hf.archives import Reader, list_zip
 from ladnn_hf.dicom_series import series_place
 from ladnn_hf.reading import frame_count, open_slice
@@ -39,6 +41,24 @@ def expand(paths: Sequence[str]) -> list[Given]:
     given = [one for path in paths if path not in in_series for one in _members(path)]
     for (series, _), path in placed:
         given += _frames(path, series)
+    return given
+
+
+def expand_some(paths: Sequence[str] | None, language: str) -> list[Given]:
+    """As `expand`.
+
+    Args:
+        paths: Of what a visitor gave; None for nothing.
+        language: Of the visitor.
+
+    Raises:
+        gr.Error: There are no files, or more slices than a batch may hold.
+    """
+    if not paths:
+        raise failure(text("no_files", language), language)
+    given = expand(paths)
+    if len(given) > MOST_SLICES:
+        raise failure(text("too_many_files", language, most=MOST_SLICES, found=len(given)), language)
     return given
 
 

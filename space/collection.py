@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import gradio as gr
-from api import NETWORK
-from texts import I18N, language_of, reason_in, text
+from api import NETWORK, QUICK
+from texts import I18N, failure, language_of, reason_in, text
 
 from ladnn_hf import CLASSES, LESION_NAMES, Predictor
 from ladnn_hf.contribution_sync import HubSync
@@ -65,12 +65,12 @@ def build(page: gr.Blocks, predictor: Predictor, collection: Collection | None) 
         def say_off(request: gr.Request) -> str:
             return f"<p>{text('collection_off', language_of(request))}</p>"
 
-        page.load(say_off, None, off, api_visibility="private")
+        page.load(say_off, None, off, **QUICK)
         return
     intro = gr.HTML(elem_id="contribute-intro", apply_default_css=False)
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
-            given = gr.File(label=I18N("slice_file"), elem_id="contribute-file", height=140)
+            given = gr.File(label=I18N("slice_file"), elem_id="contribute-file", height=180)
             label = gr.Radio(list(CLASSES[::-1]), label=I18N("contribute_label"), elem_id="label")
             lesions = gr.CheckboxGroup(
                 list(LESION_NAMES), label=I18N("contribute_lesions"), elem_id="lesions"
@@ -79,8 +79,9 @@ def build(page: gr.Blocks, predictor: Predictor, collection: Collection | None) 
             source = gr.Textbox(label=I18N("contribute_source"), max_length=200, elem_id="source")
             consent = gr.Checkbox(label=I18N("consent"), elem_id="consent")
             send = gr.Button(I18N("contribute_send"), variant="primary", elem_id="send")
-        with gr.Column(min_width=320):
             thanks = gr.HTML(elem_id="thanks", apply_default_css=False)
+        with gr.Column(min_width=320):
+            back = gr.HTML(elem_id="withdraw-intro", apply_default_css=False)
             receipt = gr.Textbox(label=I18N("receipt"), elem_id="receipt")
             withdraw = gr.Button(I18N("withdraw"), elem_id="withdraw")
             withdrawn = gr.HTML(elem_id="withdrawn", apply_default_css=False)
@@ -88,21 +89,21 @@ def build(page: gr.Blocks, predictor: Predictor, collection: Collection | None) 
     def contribute(path, label, lesions, report, source, consent, request: gr.Request) -> str:
         language = language_of(request)
         if path is None:
-            raise gr.Error(text("no_files", language))
+            raise failure(text("no_files", language), language)
         if label is None:
-            raise gr.Error(text("no_label", language))
+            raise failure(text("no_label", language), language)
         if not consent:
-            raise gr.Error(text("no_consent", language))
+            raise failure(text("no_consent", language), language)
         prediction = predictor(path)
         if prediction.decision == "refused":
-            raise gr.Error(reason_in(prediction.reason, language))
+            raise failure(reason_in(prediction.reason, language), language)
         seen = {name: name in lesions for name in LESION_NAMES} if lesions else None
         try:
             kept = collection.add(
                 prediction.slice.grey, label=label, lesions=seen, report=report or "", source=source or ""
             )
         except (ValueError, StoreUnavailable) as error:
-            raise gr.Error(reason_in(str(error), language)) from error
+            raise failure(reason_in(str(error), language), language) from error
         thanks = text("contribute_thanks", language, receipt=f"<code>{kept.code}</code>")
         return f"<p role='status'>{thanks}</p>"
 
@@ -111,7 +112,7 @@ def build(page: gr.Blocks, predictor: Predictor, collection: Collection | None) 
         try:
             collection.withdraw((receipt or "").strip())
         except (ValueError, StoreUnavailable) as error:
-            raise gr.Error(reason_in(str(error), language)) from error
+            raise failure(reason_in(str(error), language), language) from error
         return f"<p role='status'>{text('withdrawn', language)}</p>"
 
     send.click(
@@ -127,7 +128,8 @@ def build(page: gr.Blocks, predictor: Predictor, collection: Collection | None) 
         language = language_of(request)
         names = [(text(f"lesion_{name}", language), name) for name in LESION_NAMES]
         classes = [(text(f"label_{name}", language), name) for name in CLASSES[::-1]]
-        said = f"<p>{text('contribute_intro', language)} {collection.said(language)}</p>"
-        return said, gr.update(choices=names), gr.update(choices=classes)
+        said = f"<p>{text('contribute_intro', language)}</p><p>{collection.said(language)}</p>"
+        taken = f"<p>{text('withdraw_intro', language)}</p>"
+        return said, taken, gr.update(choices=names), gr.update(choices=classes)
 
-    page.load(localise, None, [intro, lesions, label], api_visibility="private")
+    page.load(localise, None, [intro, back, lesions, label], **QUICK)

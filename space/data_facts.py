@@ -3,10 +3,12 @@
 import html
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from html_parts import facts_table
+from texts import term_in, text
 
 from ladnn_hf import LESION_NAMES
 
@@ -14,73 +16,92 @@ FACTS = Path(__file__).parent / "data_facts.json"
 """What `benchmarks/data_facts.py` wrote of COVID-CT's audit."""
 
 
-def data_facts() -> str:
-    """The facts as HTML, of the audit that LADNN_AUDIT names or else of COVID-CT."""
+def read_facts() -> dict[str, Any]:
+    """The facts of the audit that LADNN_AUDIT names, or else of COVID-CT.
+
+    Raises:
+        ValueError: There is no such audit, or nothing that reads it.
+    """
     path = os.environ.get("LADNN_AUDIT")
+    if not path:
+        return json.loads(FACTS.read_text(encoding="utf-8"))
     try:
-        report = json.loads(Path(path or FACTS).read_text(encoding="utf-8"))
-        if path:
-            from ladnn_hf.audit import facts  # needs the extra `data`, the page does not
+        from ladnn_hf.audit import facts  # needs the extra `data`, the page does not
 
-            report = facts(report)
-        return _to_html(report)
+        report = facts(json.loads(Path(path).read_text(encoding="utf-8")))
     except ModuleNotFoundError as error:
-        return (
-            f"<p>Expected the package {html.escape(str(error.name))}, found it not installed; run <code>pip "
-            "install 'ladnn_hf[data]'</code> to show an audit of your own.</p>"
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return (
-            "<p>Expected the facts of an audited data set, found none; make them with "
-            "<code>ladnn data audit DATASET --output audit</code> and set LADNN_AUDIT to its "
-            "<code>audit.json</code>.</p>"
-        )
+        raise ValueError(
+            f"expected the package {error.name} to read LADNN_AUDIT, found it not installed; run pip install "
+            "'ladnn_hf[data]', or leave out LADNN_AUDIT."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            "expected LADNN_AUDIT to name an audit.json, found none; make one with ladnn data audit DATASET "
+            "--output audit, or leave it out."
+        ) from error
+    return report
 
 
-def _to_html(report: dict[str, Any]) -> str:
-    splits = report["splits"]
-    classes = list(next(iter(splits.values()))["classes"])
+def data_html(facts: Mapping[str, Any], language: str) -> str:
+    """The facts as a visitor reads them.
+
+    Args:
+        facts: What `read_facts` found.
+        language: Of the texts.
+    """
+    splits = facts["splits"]
+    names = [term_in(name, language) for name in splits]
+    classes = [text(f"label_{name}", language) for name in next(iter(splits.values()))["classes"]]
     counts = [
-        [name, facts["slices"], *facts["classes"].values(), facts["patients"], facts["sources"]]
-        for name, facts in splits.items()
+        [name, split["slices"], *split["classes"].values(), split["patients"], split["sources"]]
+        for name, split in zip(names, splits.values(), strict=True)
     ]
     lesions = [
-        [
-            LESION_NAMES[name],
-            *(
-                f"{facts['lesions'][name]['present']} of {facts['lesions'][name]['labelled']}"
-                for facts in splits.values()
-            ),
-        ]
+        [text(f"lesion_{name}", language)]
+        + ["{present} / {labelled}".format(**split["lesions"][name]) for split in splits.values()]
         for name in LESION_NAMES
     ]
     findings = [
-        [found["title"], found["findings"], found["slices"] or "–", "yes" if found["leak"] else "no"]
-        for found in report["findings"]
+        [
+            term_in(found["title"], language),
+            found["findings"],
+            found["slices"] or "–",
+            text("yes" if found["leak"] else "no", language),
+        ]
+        for found in facts["findings"]
     ]
-    leaks = (
-        "<p><strong>Its splits leak</strong>: a model tested on it is tested in part on what it was trained "
-        "on.</p>"
-        if report["leak"]
-        else "<p>No leak between its splits was found.</p>"
-    )
+
+    def column(name: str) -> str:
+        return text(f"column_{name}", language)
+
     return (
-        f"<h2>{html.escape(report['dataset'])}</h2><p>What this data set of chest CT slices holds, and the "
-        f"faults that <code>ladnn data audit</code> found in it.</p>{leaks}"
-        + facts_table(["split", "slices", *classes, "patients", "papers"], counts, "Slices")
-        + facts_table(["lesion", *splits], lesions, "Lesions: present, of labelled")
-        + facts_table(["finding", "times", "slices", "leak"], findings, "What the audit found")
-        + _file_only(report["file_only"])
+        f"<h2>{html.escape(facts['dataset'])}</h2><p>{text('data_intro', language)}</p>"
+        f"<p><strong>{text('data_leak' if facts['leak'] else 'data_no_leak', language)}</strong></p>"
+        '<div class="tables">'
+        + facts_table(
+            [column("split"), column("slices"), *classes, column("patients"), column("papers")],
+            counts,
+            text("data_slices", language),
+        )
+        + facts_table([column("lesion"), *names], lesions, text("data_lesions", language))
+        + facts_table(
+            [column("finding"), column("times"), column("slices"), column("leak")],
+            findings,
+            text("data_findings", language),
+        )
+        + f"</div>{_file_only(facts['file_only'], language)}"
     )
 
 
-def _file_only(scores: dict[str, Any] | None) -> str:
+def _file_only(scores: Mapping[str, Any] | None, language: str) -> str:
     if scores is None:
         return ""
     value, low, high = scores["auc"]
-    return (
-        f"<p>From the file alone ({html.escape(', '.join(scores['features']))}), no pixel read, a random "
-        f"forest tells the classes of the {html.escape(scores['scored_on'])} split apart with AUC "
-        f"{value:.3f} ({low:.3f}–{high:.3f}); 0.5 would be chance. A model that scores about as "
-        "much may have read the files and not the lungs.</p>"
+    said = text(
+        "data_file_only",
+        language,
+        features=text("comma", language).join(term_in(name, language) for name in scores["features"]),
+        split=term_in(scores["scored_on"], language),
+        auc=f"{value:.3f} ({low:.3f}–{high:.3f})",
     )
+    return f"<p>{html.escape(said)}</p>"

@@ -38,6 +38,7 @@ def write_report(
     overlay: Image.Image | None,
     target: Path | BinaryIO,
     *,
+    view: str,
     language: str,
     band: tuple[float, float] | None,
     when: datetime,
@@ -48,6 +49,7 @@ def write_report(
         prediction: The answer; of the paths of its image and its model only the last part is printed.
         overlay: The slice with heat over it; None where there is none.
         target: The file to write.
+        view: What the heat is of, `covid` or a lesion.
         language: `en` or `zh`.
         band: `Predictor.band`.
         when: The time to print, with its zone.
@@ -57,7 +59,10 @@ def write_report(
     page.write(said("report_title"), size=17, after=1 * mm)
     page.write(said("notice"), size=11, colour=COLOURS["positive"], after=5 * mm)
     shown = prediction.slice and prediction.slice.grey
-    _draw_pictures(page, {said("report_slice"): shown, said("report_overlay"): overlay})
+    _draw_pictures(
+        page,
+        {said("report_slice"): shown, said("report_overlay", view=said(f"view_{view}")): overlay},
+    )
     answered = prediction.decision != "refused"
     title = said(f"decision_{prediction.decision}")
     page.write(title, size=16, colour=COLOURS[prediction.decision], after=1 * mm)
@@ -99,7 +104,7 @@ def _draw_probability(
     point = {"threshold": f"{threshold:.3f}"}
     limits = band and {"low": f"{band[0]:.3f}", "high": f"{band[1]:.3f}"}
     explained = said("with_band", **limits) if band else said("without_band", **point)
-    page.write(said("report_probability", probability=f"{probability:.3f}"))
+    page.write(said("probability", probability=f"{probability:.3f}"))
     page.write(explained, size=9, colour=QUIET, after=3 * mm)
 
     foot, height = page.top - 5 * mm, 5 * mm
@@ -114,10 +119,10 @@ def _draw_probability(
 
     legend = foot - 9.5 * mm
     page.bar(MARGIN, legend - 0.5 * mm, 0.5 * mm, 3.5 * mm, INK)
-    page.label(said("report_point", **point), MARGIN + 3 * mm, legend)
+    page.label(said("point", **point), MARGIN + 3 * mm, legend)
     if band:
         page.bar(MARGIN + 60 * mm, legend - 0.5 * mm, 5 * mm, 3.5 * mm, _BAND)
-        page.label(said("report_band", **limits), MARGIN + 67 * mm, legend)
+        page.label(said("band", **limits), MARGIN + 67 * mm, legend)
     page.top = legend - 6 * mm
 
 

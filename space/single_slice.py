@@ -8,11 +8,11 @@ from pathlib import Path
 
 import gradio as gr
 from answer_html import VIEWS, answer_html, view_html
-from api import NETWORK, public
+from api import NETWORK, QUICK, public
 from downloads import KEPT, Download
 from operating_points import OperatingPoints
 from pdf_report import write_report
-from texts import I18N, language_of, text
+from texts import I18N, failure, language_of, text
 
 from ladnn_hf import Prediction, Predictor
 from ladnn_hf.attention import overlay
@@ -35,7 +35,7 @@ def build(page: gr.Blocks, predictor: Predictor, points: OperatingPoints) -> Non
             examples = gr.Examples(
                 [[str(HERE / "examples" / name)] for name in EXAMPLES],
                 inputs=[image],
-                example_labels=[spec["title"] for spec in EXAMPLES.values()],
+                example_labels=_titles("en"),
                 label=I18N("examples"),
                 api_visibility="private",
             )
@@ -44,11 +44,7 @@ def build(page: gr.Blocks, predictor: Predictor, points: OperatingPoints) -> Non
                 width = gr.Slider(50, 3000, LUNG_WINDOW[1], step=10, label=I18N("width"), elem_id="width")
         with gr.Column(min_width=320):
             result = gr.HTML(elem_id="result", apply_default_css=False)
-            picture = gr.HTML(elem_id="view", apply_default_css=False)
-            with gr.Row():
-                view = gr.Dropdown(list(VIEWS), value=VIEWS[0], label=I18N("show_view"), elem_id="show")
-                opacity = gr.Slider(0, 1, OPACITY, step=0.05, label=I18N("opacity"), elem_id="opacity")
-            with gr.Accordion(I18N("other_point"), open=False):
+            with gr.Accordion(I18N("other_point"), open=False, elem_id="other-point"):
                 threshold = gr.Slider(
                     *(0.01, 0.99, round(predictor.threshold, 2)),
                     step=0.01,
@@ -56,9 +52,15 @@ def build(page: gr.Blocks, predictor: Predictor, points: OperatingPoints) -> Non
                     elem_id="threshold",
                 )
                 validated = gr.HTML(elem_id="validated", apply_default_css=False)
-            with gr.Row():
-                report = Download(I18N("download_pdf"), "pdf")
-                answer_json = Download(I18N("download_json"), "json")
+        with gr.Column(min_width=320):
+            picture = gr.HTML(elem_id="view", apply_default_css=False)
+            with gr.Column(elem_id="tools"):
+                with gr.Group():
+                    view = gr.Dropdown(list(VIEWS), value=VIEWS[0], label=I18N("show_view"), elem_id="show")
+                    opacity = gr.Slider(0, 1, OPACITY, step=0.05, label=I18N("opacity"), elem_id="opacity")
+                with gr.Row():
+                    report = Download(I18N("download_pdf"), "pdf")
+                    answer_json = Download(I18N("download_json"), "json")
     shown = gr.State(None, time_to_live=KEPT)
     outputs = [result, picture, shown, window, level, width, threshold, validated]
 
@@ -79,7 +81,7 @@ def build(page: gr.Blocks, predictor: Predictor, points: OperatingPoints) -> Non
         language = language_of(request)
         if path is None:
             point = round(predictor.threshold, 2)
-            return _waiting(language), "", None, gr.update(visible=False), *LUNG_WINDOW, point, ""
+            return *_waiting(language), None, gr.update(visible=False), *LUNG_WINDOW, point, ""
         return show(predictor(path), view, opacity, language)
 
     def rewindow(
@@ -94,27 +96,26 @@ def build(page: gr.Blocks, predictor: Predictor, points: OperatingPoints) -> Non
     def move_point(shown: Prediction | None, threshold: float, request: gr.Request) -> tuple:
         language = language_of(request)
         if shown is None:
-            return _waiting(language), points.to_html(threshold, language)
+            return _waiting(language)[0], points.to_html(threshold, language)
         said = answer_html(shown, predictor.band, language, threshold)
         return said, points.to_html(threshold, language)
 
-    def to_report(shown: Prediction | None, view: str, request: gr.Request) -> dict:
+    def to_report(shown: Prediction | None, view: str, opacity: float, request: gr.Request) -> dict:
         prediction, language = _chosen(shown, request), language_of(request)
         warm = None
         if prediction.maps is not None:
-            warm = overlay(prediction.slice.grey, prediction.maps[VIEWS.index(view)], prediction.box, OPACITY)
+            warm = overlay(prediction.slice.grey, prediction.maps[VIEWS.index(view)], prediction.box, opacity)
         page, when = io.BytesIO(), datetime.now().astimezone()
-        write_report(prediction, warm, page, language=language, band=predictor.band, when=when)
+        write_report(prediction, warm, page, view=view, language=language, band=predictor.band, when=when)
         return Download.payload("report.pdf", page.getvalue())
 
     def to_json(shown: Prediction | None, request: gr.Request) -> dict:
         return Download.payload("answer.json", json.dumps(public(_chosen(shown, request)), indent=2).encode())
 
-    busy = {"api_visibility": "private", **NETWORK}
-    quick = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+    busy = {"api_visibility": "private", "show_progress_on": result, **NETWORK}
     image.input(answer, [image, view, opacity], outputs, **busy)
     examples.load_input_event.then(answer, [image, view, opacity], outputs, **busy)
-    upload.upload(lambda: None, None, image, **quick).then(answer, [upload, view, opacity], outputs, **busy)
+    upload.upload(lambda: None, None, image, **QUICK).then(answer, [upload, view, opacity], outputs, **busy)
     gr.on(
         [level.input, width.input],
         rewindow,
@@ -123,23 +124,24 @@ def build(page: gr.Blocks, predictor: Predictor, points: OperatingPoints) -> Non
         trigger_mode="always_last",
         **busy,
     )
-    threshold.input(move_point, [shown, threshold], [result, validated], **quick)
+    threshold.input(move_point, [shown, threshold], [result, validated], **QUICK)
     view.change(None, view, None, js=_SET_VIEW)
     opacity.input(None, opacity, None, js=_SET_OPACITY)
-    report.on_click(to_report, [shown, view])
+    report.on_click(to_report, [shown, view, opacity])
     answer_json.on_click(to_json, [shown])
 
     def localise(request: gr.Request) -> tuple:
         language = language_of(request)
         names = [(text(f"view_{view}", language), view) for view in VIEWS]
-        return _waiting(language), gr.update(choices=names)
+        return *_waiting(language), gr.update(choices=names), gr.update(sample_labels=_titles(language))
 
-    page.load(localise, None, [result, view], **quick)
+    page.load(localise, None, [result, picture, view, examples.dataset], **QUICK)
 
 
 def _chosen(shown: Prediction | None, request: gr.Request) -> Prediction:
     if shown is None:
-        raise gr.Error(text("nothing_answered", language_of(request)))
+        language = language_of(request)
+        raise failure(text("nothing_answered", language), language)
     return shown
 
 
@@ -162,5 +164,12 @@ def _slice_input() -> gr.Image:
     return image
 
 
-def _waiting(language: str) -> str:
-    return f'<p class="waiting">{text("waiting", language)}</p>'
+def _titles(language: str) -> list[str]:
+    """Of the phantoms."""
+    return [text(f"phantom_{Path(name).stem}", language) for name in EXAMPLES]
+
+
+def _waiting(language: str) -> tuple[str, str]:
+    """What stands in the places of the answer and of the picture before there are any."""
+    answer, picture = text("waiting", language), text("view_waiting", language)
+    return f'<p class="waiting">{answer}</p>', f'<p class="waiting">{picture}</p>'

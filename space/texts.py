@@ -1,5 +1,6 @@
 """What the page says, in English and Chinese: `locales/` holds one table a language, with the same keys."""
 
+import html
 import json
 import re
 from pathlib import Path
@@ -14,8 +15,16 @@ TEXTS: dict[str, dict[str, str]] = {
 """By language and key; `{name}` in a text stands for a fact."""
 I18N = gr.I18n(**TEXTS)
 """For labels that never change: Gradio's script looks `I18N(key)` up in the browser's language."""
-CHINESE_REASONS: dict[str, str] = json.loads((LOCALES / "reasons_zh.json").read_text(encoding="utf-8"))
-"""By what `ladnn_hf` says, its Chinese form, with the same facts in braces."""
+
+
+def _chinese(name: str) -> dict[str, str]:
+    return json.loads((LOCALES / f"{name}_zh.json").read_text(encoding="utf-8"))
+
+
+CHINESE: dict[str, str] = _chinese("reasons") | _chinese("reports")
+"""By what `ladnn_hf` says in refusals, doubts and reports its Chinese form, with the same facts in braces."""
+GRADIO_CHINESE: dict[str, str] = _chinese("gradio")
+"""By what Gradio's script says in English whatever the browser's language, its Chinese form."""
 
 
 def language_of(request: gr.Request | None) -> str:
@@ -40,6 +49,20 @@ def text(key: str, language: str, **facts: object) -> str:
     return TEXTS[language][key].format(**facts)
 
 
+def term_in(term: str, language: str) -> str:
+    """What a report calls something, in the visitor's language; in English where no other form is known.
+
+    Args:
+        term: A name or title of `ladnn_hf`.
+        language: What `language_of` found.
+    """
+    if language == "zh":
+        for pattern, chinese in _PATTERNS:
+            if found := pattern.fullmatch(term):
+                return chinese.format(**found.groupdict())
+    return term
+
+
 def reason_in(reason: str, language: str) -> str:
     """A refusal or a doubt as a sentence of the visitor's language; in English where no other is known.
 
@@ -47,11 +70,18 @@ def reason_in(reason: str, language: str) -> str:
         reason: What `ladnn_hf` said: 'expected ..., found ...; do ....'
         language: What `language_of` found.
     """
-    if language == "zh":
-        for pattern, chinese in _PATTERNS:
-            if found := pattern.fullmatch(reason):
-                return chinese.format(**found.groupdict())
-    return f"Expected{found}" if (found := reason.removeprefix("expected")) != reason else reason
+    said = term_in(reason, language)
+    return f"Expected{rest}" if (rest := said.removeprefix("expected")) != said else said
+
+
+def failure(message: str, language: str) -> gr.Error:
+    """The error that shows a visitor a sentence, and leaves the server's log alone.
+
+    Args:
+        message: Of the visitor's language; markup in it is shown as text.
+        language: What `language_of` found.
+    """
+    return gr.Error(html.escape(message, quote=False), title=text("error", language), print_exception=False)
 
 
 def _pattern(sentence: str) -> re.Pattern[str]:
@@ -60,4 +90,4 @@ def _pattern(sentence: str) -> re.Pattern[str]:
     return re.compile("".join(facts), re.DOTALL)
 
 
-_PATTERNS = [(_pattern(english), chinese) for english, chinese in CHINESE_REASONS.items()]
+_PATTERNS = [(_pattern(english), chinese) for english, chinese in CHINESE.items()]

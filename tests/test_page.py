@@ -8,9 +8,11 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from conftest import ROOT, opened, run_ladnn, run_ladnn_alone, run_python, serving
+from pypdf import PdfReader
 
 EXAMPLES = ROOT / "space" / "examples"
 pytestmark = pytest.mark.browser
@@ -22,7 +24,7 @@ def answer(page):
 
 
 def probability_in(text):
-    return float(re.search(r"Probability of COVID-19 (\d\.\d+)", text)[1])
+    return float(re.search(r"Probability of COVID-19: (\d\.\d+)", text)[1])
 
 
 def give(page, path):
@@ -114,27 +116,58 @@ def test_the_report_and_the_json_are_saved_by_the_browser(page, tmp_path):
     said = json.loads(download.value.path().read_text())
     assert probability_in(text) == pytest.approx(said["covid_probability"], abs=6e-4)
     assert said["image"] == "ground_glass.png" and said["model"] == "bundled"
+    first = saved_report(page)
+    assert "What speaks for COVID-19, in orange" in first.pages[0].extract_text()
+    page.get_by_label("Show what speaks for").click()
+    page.get_by_role("option", name="consolidation").click()
+    page.locator("#opacity input[type=number]").fill("0")
+    page.locator("#opacity input[type=number]").press("Enter")
+    page.wait_for_function("getComputedStyle(document.querySelector('#view [data-map=Csld]')).opacity == 0")
+    clear = saved_report(page).pages[0]
+    assert "What speaks for consolidation, in orange" in clear.extract_text()
+    plain, bare = (np.asarray(shown.image.convert("RGB"), int) for shown in clear.images)
+    assert np.abs(plain - bare).max() < 12, "without opacity there is no heat"
+
+
+def saved_report(page):
     with page.expect_download() as download:
         page.get_by_role("button", name="Download report").click()
     assert download.value.suggested_filename == "report.pdf"
-    assert download.value.path().read_bytes().startswith(b"%PDF")
+    return PdfReader(download.value.path())
 
 
-def test_before_an_answer_there_is_nothing_to_save(page):
-    page.get_by_role("button", name="Download JSON").click()
-    page.get_by_text("Expected an answered slice, found none").wait_for()
+def test_before_an_answer_there_is_nothing_to_set_or_to_save(page):
+    assert page.get_by_text("will be shown here").is_visible()
+    for name in ("Download JSON", "Download report (PDF)", "Another operating point"):
+        assert not page.get_by_text(name).is_visible()
 
 
-def test_a_chinese_browser_gets_chinese(browser, page_url):
-    with opened(browser, page_url, locale="zh-CN") as page:
-        assert "绝不可用于诊断患者" in page.inner_text("#head")
-        page.get_by_role("tab", name="批量").wait_for()
-        page.get_by_text("Ground-glass opacity", exact=True).first.click()
-        text = answer(page)
-        assert "磨玻璃影" in text and "概率" in text and "Probability" not in text
-        with page.expect_download() as download:
-            page.get_by_role("button", name="PDF").click()
-        assert download.value.path().read_bytes().startswith(b"%PDF")
+SHOWN = """() => {
+  const said = [], labels = ["aria-label", "title", "placeholder", "alt"];
+  for (const element of document.body.querySelectorAll("*")) {
+    if (element.closest("script, style") || !element.checkVisibility()) continue;
+    said.push(...[...element.childNodes].filter((node) => node.nodeType == 3).map((node) => node.data));
+    said.push(...labels.map((label) => element.getAttribute(label) ?? ""));
+  }
+  return said;
+}"""
+
+
+@pytest.mark.parametrize("locale", ["zh-CN", "zh-HK", "zh"])
+def test_a_chinese_browser_gets_chinese_on_every_tab(browser, page_url, locale):
+    with opened(browser, page_url, locale=locale) as page:
+        page.get_by_text("磨玻璃影", exact=True).first.click()
+        assert "概率" in answer(page) and "绝不可用于诊断患者" in page.inner_text("#head")
+        page.get_by_role("button", name="PDF").wait_for()
+        for tab in ("单个层面", "批量", "贡献图像", "关于", "数据"):
+            page.get_by_role("tab", name=tab).click()
+            page.get_by_role("tab", name=tab, selected=True).wait_for()
+            said = [words for words in page.evaluate(SHOWN) if "medRxiv" not in words]
+            assert [words for words in said if re.search("[A-Za-z]{3,} [A-Za-z]{3,}", words)] == [], tab
+        page.get_by_role("tab", name="批量").click()
+        page.get_by_role("button", name="运行").click()
+        page.get_by_text("未完成").wait_for()
+        page.get_by_text("应提供文件，但未收到").wait_for()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -208,15 +241,18 @@ def test_ladnn_audit_names_the_audit_to_show_and_a_missing_one_is_said(tmp_path)
     facts = json.loads((ROOT / "space" / "data_facts.json").read_text())
     report = facts | {"dataset": "<mine>", "leak": False, "file_only": None, "findings": [finding]}
     (tmp_path / "audit.json").write_text(json.dumps(report))
-
-    def shown(path):
-        code = "from data_facts import data_facts; print(data_facts())"
-        return run_python(code, cwd=ROOT / "space", env={"LADNN_AUDIT": str(path)}).stdout
-
-    text = shown(tmp_path / "audit.json")
+    code = """
+import os, sys
+from data_facts import data_html, read_facts
+for os.environ["LADNN_AUDIT"] in sys.argv[1:]:
+    print(data_html(read_facts(), "en"))
+"""
+    paths = tmp_path / "audit.json", tmp_path / "nowhere.json"
+    shown = run_python(code, *paths, cwd=ROOT / "space")
+    text = shown.stdout
     assert "&lt;mine&gt;" in text and "The image is too small" in text and "No leak" in text
     assert "secret" not in text and "a report" not in text
-    assert "ladnn data audit" in shown(tmp_path / "nowhere.json")
+    assert "ValueError: expected LADNN_AUDIT to name an audit.json, found none; make" in shown.stderr
 
 
 def test_the_facts_in_the_space_name_no_row_of_the_data():

@@ -37,6 +37,9 @@ def test_the_api_gives_the_command_lines_json(page_url, tmp_path, phantom):
 def test_the_api_asks_for_a_file_in_words(page_url):
     with pytest.raises(Exception, match="Expected one image file, found none"):
         Client(page_url, verbose=False).predict(None, api_name="/predict")
+    chinese = Client(page_url, verbose=False, headers={"Accept-Language": "zh-CN"})
+    with pytest.raises(Exception, match="应提供文件，但未收到"):
+        chinese.predict([], api_name="/predict_batch")
 
 
 def test_a_batch_is_answered_slice_by_slice_with_its_zips_and_series(page_url, dicom_series, tmp_path):

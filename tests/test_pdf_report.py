@@ -26,12 +26,12 @@ def prediction(predictor):
     return predictor(ROOT / "space" / "examples" / "ground_glass.png")
 
 
-def report(prediction, language="en", band=(0.34, 0.77), when=WHEN):
+def report(prediction, language="en", band=(0.34, 0.77), when=WHEN, view="covid"):
     warm = None
     if prediction.maps is not None:
         warm = overlay(prediction.slice.grey, prediction.maps[0], prediction.box)
     target = io.BytesIO()
-    write_report(prediction, warm, target, language=language, band=band, when=when)
+    write_report(prediction, warm, target, view=view, language=language, band=band, when=when)
     return target.getvalue()
 
 
@@ -86,7 +86,7 @@ def test_a_picture_that_the_gate_refuses_is_shown_without_heat(predictor, predic
     refused = predictor(prediction.slice.grey.point(lambda grey: 7))
     pdf = report(refused, language)
     assert TEXTS[language]["report_slice"] in words(pdf)
-    assert TEXTS[language]["report_overlay"] not in words(pdf)
+    assert TEXTS[language]["report_overlay"].partition("{view}")[2] not in words(pdf)
     assert len(PdfReader(io.BytesIO(pdf)).pages[0].images) == 1
 
 
@@ -119,6 +119,12 @@ def test_it_is_small_though_the_slice_is_large(predictor, prediction):
     assert len(report(predictor(large))) < 300_000
 
 
+@LANGUAGES
+def test_the_picture_says_what_its_heat_is_of(prediction, language):
+    said = TEXTS[language]["report_overlay"].format(view=TEXTS[language]["view_Csld"])
+    assert said in words(report(prediction, language, view="Csld"))
+
+
 def test_it_can_be_written_to_a_path(prediction, tmp_path):
-    write_report(prediction, None, tmp_path / "report.pdf", language="en", band=None, when=WHEN)
+    write_report(prediction, None, tmp_path / "report.pdf", view="covid", language="en", band=None, when=WHEN)
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")

@@ -1,18 +1,24 @@
 import ast
+import json
 import re
 import string
 import zipfile
+from pathlib import Path
 
 import gradio as gr
 import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image
-from texts import CHINESE_REASONS, TEXTS, language_of, reason_in, text
+from texts import CHINESE, GRADIO_CHINESE, TEXTS, language_of, reason_in, term_in, text
 
 from ladnn_hf.archives import list_zip
+from ladnn_hf.findings import TITLES, title_of
+from ladnn_hf.inference import BUNDLED
+from ladnn_hf.perturbations import PERTURBATIONS
 from ladnn_hf.picture_checks import why_blank, why_far, why_unlike_ct
 from ladnn_hf.reading import UnreadableSlice, read_slice
+from ladnn_hf.slice_dataset import SPLITS
 
 BEGINNINGS = ("expected ", "The file ", "The slice ", "Only ", "Grey values ")
 """Of refusals and doubts."""
@@ -90,9 +96,9 @@ def test_every_refusal_and_doubt_has_a_chinese_form():
     assert [one for one in sentences if not is_chinese(reason_in(one, "zh"))] == []
 
 
-@pytest.mark.parametrize("english", CHINESE_REASONS)
+@pytest.mark.parametrize("english", CHINESE)
 def test_both_forms_of_a_reason_say_the_same_facts(english):
-    assert facts_in(english) == facts_in(CHINESE_REASONS[english])
+    assert facts_in(english) == facts_in(CHINESE[english])
 
 
 def test_what_the_gate_says_of_a_picture_keeps_its_numbers_in_chinese():
@@ -127,6 +133,27 @@ def test_a_broken_member_of_a_zip_is_named_in_chinese_whatever_its_name(tmp_path
         read()
     said = reason_in(str(refusal.value), "zh")
     assert "{0}\n.png" in said and is_chinese(said)
+
+
+def test_every_name_in_a_report_or_an_audit_has_a_chinese_form():
+    rows = json.loads((BUNDLED / "report.json").read_text())["test"]["rows"]
+    names = [row["title"] for row in rows] + [one.title for one in PERTURBATIONS] + list(SPLITS)
+    names += [
+        title_of({"kind": kind, "evidence": {"across_splits": across, "two_labels": two}})
+        for kind in TITLES
+        for across in (True, False)
+        for two in (True, False)
+    ]
+    names += ["accuracy", "sensitivity", "specificity", "precision", "sars_ct, splits train, test"]
+    assert [name for name in names if not is_chinese(term_in(name, "zh"))] == []
+    assert term_in("cropped by 5% on each side", "zh") == "每边裁去 5%"
+    assert term_in("cropped by 5% on each side", "en") == "cropped by 5% on each side"
+
+
+def test_what_gradio_says_in_english_is_still_what_it_says():
+    scripts = Path(gr.__file__).parent / "templates" / "frontend" / "assets"
+    said = "\n".join(path.read_text(encoding="utf-8") for path in scripts.glob("*.js"))
+    assert [words for words in GRADIO_CHINESE if words not in said] == []
 
 
 def test_a_reason_that_no_table_knows_stays_english():
