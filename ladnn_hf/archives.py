@@ -1,6 +1,8 @@
 """The image files of a folder, or of the zip beside it: read where they lie, nothing is ever extracted."""
 
 import lzma
+import mmap
+import re
 import stat
 import zipfile
 import zlib
@@ -18,6 +20,10 @@ MAX_TOTAL_BYTES = 100 * MAX_BYTES
 MAX_RATIO = 200
 """Most times that an image may be larger unpacked than packed; slices, even raw ones, stay far below."""
 
+MAX_MEMBERS = 50_000
+"""Most files in a zip: a line of its directory takes 46 bytes there and a kilobyte of memory here."""
+_MEMBER = re.compile(rb"PK\x01\x02")
+"""What each line of a zip's directory begins with."""
 _BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError)
 """What zipfile raises on bytes that are not what their header says."""
 
@@ -43,7 +49,7 @@ def list_images(folder: Path) -> dict[str, Reader]:
 
 
 def list_zip(archive: Path) -> dict[str, Reader]:
-    """The image files in a zip; nothing is unpacked before it is read.
+    """The image files in a zip; nothing is unpacked before it is read. Of two with one path it is the last.
 
     Returns:
         A reader for each path inside the zip, sorted.
@@ -51,7 +57,8 @@ def list_zip(archive: Path) -> dict[str, Reader]:
     Raises:
         ValueError: The zip is broken, leads out of itself or is a bomb.
     """
-    return dict(sorted(_in_zip(archive)))
+    images = dict(_in_zip(archive))
+    return {name: images[name] for name in sorted(images)}
 
 
 def by_file_name(images: dict[str, Reader], where: Path) -> dict[str, Reader]:
@@ -90,6 +97,7 @@ def _in_folder(folder: Path) -> Iterator[tuple[str, Reader]]:
 
 
 def _in_zip(path: Path) -> Iterator[tuple[str, Reader]]:
+    _check_count(path)
     try:
         archive = zipfile.ZipFile(path)
     except (*_BROKEN, ValueError, NotImplementedError) as error:
@@ -97,7 +105,7 @@ def _in_zip(path: Path) -> Iterator[tuple[str, Reader]]:
     total = 0
     for member in archive.infolist():
         _check_path(path, member)
-        if not member.is_dir() and _is_image(member.filename):
+        if _is_image(member.filename):
             _check_member(path, member)
             total += member.file_size
             yield member.filename, partial(_read_member, archive, member)
@@ -105,6 +113,19 @@ def _in_zip(path: Path) -> Iterator[tuple[str, Reader]]:
         raise ValueError(
             f"{path}: expected images of at most {MAX_TOTAL_BYTES:,} bytes together, found {total:,}; give "
             "several zips or plain folders."
+        )
+
+
+def _check_count(path: Path) -> None:
+    """Before zipfile reads the directory, all of it at once."""
+    if not path.stat().st_size:
+        return
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        members = sum(1 for _ in _MEMBER.finditer(content))
+    if members > MAX_MEMBERS:
+        raise ValueError(
+            f"{path}: expected at most {MAX_MEMBERS:,} files in the zip, found {members:,}; give several "
+            "zips or plain folders."
         )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from .dicom_tags import TAGS, check_picture, code, count, doubts, rescale
+from .metered_stream import MeteredStream
 from .preprocessing_ladnn import to_grey
 from .slices import MAX_BYTES, Slice, UnreadableSlice, too_many_bytes, windowed
 
@@ -51,10 +52,10 @@ def count_frames(stream: BinaryIO) -> int:
     """How many frames a DICOM file has; their pixels are left unread.
 
     Raises:
-        UnreadableSlice: The file is broken.
+        UnreadableSlice: The file is broken, or says that it has more than `MAX_FRAMES`.
     """
     with refused_in_silence():
-        return count(parse(stream)[1])
+        return count(parse(MeteredStream(stream))[1])
 
 
 def read_frame(stream: BinaryIO, window: tuple[float, float], frame: int | None) -> Slice:
@@ -71,7 +72,7 @@ def read_frame(stream: BinaryIO, window: tuple[float, float], frame: int | None)
         ValueError: The window has no width.
     """
     with refused_in_silence():
-        stream, header, syntax = parse(stream)
+        stream, header, syntax = parse(MeteredStream(stream))
         check_picture(header)
         at = _which(frame, count(header))
         stored = _stored(stream, syntax, at)
@@ -111,7 +112,7 @@ def parse(stream: BinaryIO, tags: Sequence[str] = TAGS) -> tuple[BinaryIO, "Data
         inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(stream.read(), MAX_BYTES + 1)
         if len(inflated) > MAX_BYTES:
             raise too_many_bytes("more once it is inflated")
-        stream = io.BytesIO(inflated)
+        stream = MeteredStream(io.BytesIO(inflated))
     stream.seek(0)
     header = dcmread(stream, stop_before_pixels=True, force=True, specific_tags=list(tags))
     guess = uid.ImplicitVRLittleEndian if header.original_encoding[0] else uid.ExplicitVRLittleEndian
@@ -133,7 +134,7 @@ def _stored(stream: BinaryIO, syntax: "UID", at: int) -> np.ndarray:
     from pydicom.pixels import pixel_array
     from pydicom.uid import UncompressedTransferSyntaxes
 
-    from .dicom_jpeg import PLUGIN, is_available
+    from .dicom_codecs import PLUGIN, is_available
 
     plugin = PLUGIN if is_available(syntax) else ""
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from .dicom import PREAMBLE, is_dicom, parse, refused_in_silence
+from .metered_stream import MeteredStream
 from .slices import UnreadableSlice
 
 _TAGS = ("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "InstanceNumber")
@@ -29,7 +30,7 @@ def series_place(path: str | Path) -> tuple[str, float] | None:
         stream.seek(0)
         try:
             with refused_in_silence():
-                _, header, _ = parse(stream, _TAGS)
+                _, header, _ = parse(MeteredStream(stream), _TAGS)
                 series = hashlib.sha256(str(header.get("SeriesInstanceUID")).encode()).hexdigest()[:12]
                 return series, _place(header)
         except UnreadableSlice:

@@ -7,7 +7,7 @@ colours go into a message.
 import re
 from typing import TYPE_CHECKING
 
-from .slices import MAX_PIXELS, UnreadableSlice, too_many_pixels
+from .slices import UnreadableSlice, too_many_pixels
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -20,6 +20,10 @@ TAGS = (
     "PerFrameFunctionalGroupsSequence",
 )  # fmt: skip
 """All that is looked at beside the pixels."""
+MAX_DICOM_PIXELS = 2048 * 2048
+"""Most pixels of a frame: no scanner gives more, and JPEG 2000 takes a second for so many."""
+MAX_FRAMES = 10_000
+"""Most frames of a file: a few letters may claim billions, and a page would list them."""
 _CT = ("CT", "")
 """Modalities whose values become HU; some who take names out of files take this out too."""
 _UNSAID = ("OT", "SC", "")
@@ -44,8 +48,8 @@ def check_picture(header: "Dataset") -> None:
         raise UnreadableSlice(
             "expected a DICOM file with a picture, found one without; give a slice of a CT series."
         )
-    if header.Columns * header.Rows > MAX_PIXELS:
-        raise too_many_pixels(f"{header.Columns:d}×{header.Rows:d}")
+    if header.Columns * header.Rows > MAX_DICOM_PIXELS:
+        raise too_many_pixels(f"{header.Columns:d}×{header.Rows:d}", MAX_DICOM_PIXELS)
     if header.HighBit != header.BitsStored - 1:
         raise UnreadableSlice(
             f"expected a DICOM file with its high bit at {header.BitsStored - 1:d}, found "
@@ -54,8 +58,17 @@ def check_picture(header: "Dataset") -> None:
 
 
 def count(header: "Dataset") -> int:
-    """How many frames there are."""
-    return max(int(header.get("NumberOfFrames") or 1), 1)
+    """How many frames there are.
+
+    Raises:
+        UnreadableSlice: The file says that it has more than `MAX_FRAMES`.
+    """
+    frames = max(int(header.get("NumberOfFrames") or 1), 1)
+    if frames > MAX_FRAMES:
+        raise UnreadableSlice(
+            f"expected at most {MAX_FRAMES:,} frames, found {frames:,}; give a part of the series."
+        )
+    return frames
 
 
 def rescale(header: "Dataset", frame: int) -> tuple[float, float] | None:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from .archives import list_images, read_file
 from .labels import CLASSES, LESIONS
 from .patient_split import split_patients
+from .picture_metadata import without_metadata
 from .reading import UnreadableSlice, read_slice
 from .slice_dataset import NO_LESIONS, SPLITS, SliceFile, lesions_from_reports, write_slices
 from .tables import check_once, read_records
@@ -35,7 +36,7 @@ def build_from_folder(
     alike_together: bool = False,
     lesions_from: str = "tables",
 ) -> DatasetDict:
-    """Build a data set from slices of one's own.
+    """Build a data set from slices of one's own; what their files say beside the pixels is left out.
 
     Args:
         folder: Holds `COVID/` and `NonCOVID/` (folders or zips), or a `metadata.csv` with the columns
@@ -100,7 +101,14 @@ def _read(folder: Path, lesions_from: str) -> list[SliceFile]:
         )
     if not files:
         raise ValueError(f"{folder}: expected images, found none; name another folder.")
-    return files
+    return [replace(file, read=partial(_alone, file)) for file in files]
+
+
+def _alone(file: SliceFile) -> bytes:
+    try:
+        return without_metadata(file.read())
+    except UnreadableSlice as error:
+        raise ValueError(f"{file.where}: {file.file_name}: {error}") from error
 
 
 def _from_class_folders(folder: Path) -> list[SliceFile]:

@@ -21,6 +21,8 @@ _CORNER = 3
 """Cells from a corner that count as the corner: scans of printed figures have thin frames."""
 _PLAIN = 12
 """Most greys between darkest and brightest in a row or column of a border: scans and JPEG leave a little."""
+_MOST_BORDERS = 8
+"""Borders within one another that are taken off: a picture drawn to be nothing else has thousands."""
 _LEAST_CONTRAST = 32
 """Greys by which lungs are darker than the tissue around them; organs differ by less."""
 _REACH = 6
@@ -81,7 +83,7 @@ def _content(grey: Image.Image) -> tuple[int, int, int, int]:
     """The box inside borders of one grey, one within another too; the whole of a picture of one grey."""
     pixels = np.asarray(grey)
     box = whole = (0, 0, grey.width, grey.height)
-    while True:
+    for _ in range(_MOST_BORDERS):
         left, upper, right, lower = box
         inside = pixels[upper:lower, left:right]
         columns, rows = (np.flatnonzero(np.ptp(inside, axis=axis) > _PLAIN) for axis in (0, 1))
@@ -89,8 +91,9 @@ def _content(grey: Image.Image) -> tuple[int, int, int, int]:
             return whole
         tighter = (left + columns[0], upper + rows[0], left + columns[-1] + 1, upper + rows[-1] + 1)
         if tighter == box:
-            return box
+            break
         box = tighter
+    return box
 
 
 def _dark_lungs(grey: Image.Image, content: tuple[int, int, int, int]) -> np.ndarray | None:
@@ -111,7 +114,7 @@ def _dark_lungs(grey: Image.Image, content: tuple[int, int, int, int]) -> np.nda
 
 def _inner_regions(dark: np.ndarray) -> np.ndarray | None:
     """The dark regions that can be lungs, None where together they cannot."""
-    starts, ends, region = _regions(dark)
+    starts, ends, region = regions(dark)
     if not len(starts):
         return None
     row, left = np.divmod(starts, GRID + 1)
@@ -147,7 +150,7 @@ def _otsu(grey: np.ndarray) -> int:
     return int(between.argmax())
 
 
-def _regions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def regions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Runs of a mask and the connected region, counted from 0, that each belongs to.
 
     Runs are `starts` (inclusive) to `ends` (exclusive) in a flat grid whose rows have one column more.

@@ -5,7 +5,7 @@ coloured (drawn boxes and arrows), and at least 0.56 of the variance is coarse.
 """
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageChops, ImageFilter
 
 _LEAST_CONTRAST = 16
 """Least difference between the darkest and the brightest grey of a slice."""
@@ -13,6 +13,8 @@ _COLOURED = 0.12
 """Largest share of coloured pixels in a slice."""
 _COARSE = 0.5
 """Least share of a slice's variance that is left when it is blurred."""
+_COLOUR = 48
+"""Most greys by which the channels of a pixel differ that does not count as coloured."""
 _SIDE = 256
 """Longest side in pixels of the picture that is checked."""
 
@@ -76,8 +78,19 @@ def _coloured(picture: Image.Image) -> float:
     if picture.mode not in ("RGB", "RGBA", "P", "CMYK", "YCbCr", "LAB", "HSV"):
         return 0.0
     small = picture.convert("RGB")
+    if not any(_spread(small)[1:]):  # grey, kept in three channels: the most usual, and need not be shrunk
+        return 0.0
     small.thumbnail((_SIDE, _SIDE))
-    return float((np.ptp(np.asarray(small), axis=2) > 48).mean())
+    counts = _spread(small)
+    return sum(counts[_COLOUR + 1 :]) / sum(counts)
+
+
+def _spread(picture: Image.Image) -> list[int]:
+    """How many pixels of an RGB picture have channels that differ by 0, 1, ... 255."""
+    red, green, blue = picture.split()
+    highest = ImageChops.lighter(ImageChops.lighter(red, green), blue)
+    lowest = ImageChops.darker(ImageChops.darker(red, green), blue)
+    return ImageChops.subtract(highest, lowest).histogram()
 
 
 def _coarse(grey: Image.Image) -> float:
@@ -85,4 +98,9 @@ def _coarse(grey: Image.Image) -> float:
     size = tuple(max(32, round(side * scale)) for side in grey.size)
     small = grey.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR)
     blurred = small.filter(ImageFilter.GaussianBlur(3))
-    return float(np.var(blurred, dtype=np.float64) / max(np.var(small, dtype=np.float64), 1e-6))
+    return _variance(blurred) / max(_variance(small), 1e-6)
+
+
+def _variance(grey: Image.Image) -> float:
+    counts, greys = np.array(grey.histogram()), np.arange(256)
+    return float(np.average((greys - np.average(greys, weights=counts)) ** 2, weights=counts))

@@ -7,11 +7,25 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
+from .metered_stream import MeteredStream
 from .preprocessing_ladnn import to_grey, turn
-from .slices import MAX_PIXELS, Slice, UnreadableSlice, too_many_pixels, windowed
+from .slices import (
+    MAX_PIXELS,
+    MAX_SCANS,
+    START_OF_SCAN,
+    Slice,
+    UnreadableSlice,
+    too_many_pixels,
+    windowed,
+)
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 """Pillow's names of the formats that are read; all other decoders stay shut."""
+_TIFF_PACKINGS = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "lzma", "zstd")
+"""Pillow's names of the ways to pack TIFF that are read. Where fax or JPEG inside of it is damaged, libtiff
+leaves pixels as the memory was: they might show another's slice."""
+_JPEG = b"\xff\xd8"
+"""What a JPEG file begins with."""
 _DEEP_MODES = ("I", "F")
 _WHITE_IS_ZERO = (262, 0)
 """TIFF's tag PhotometricInterpretation and its value for pictures stored inverted."""
@@ -20,9 +34,19 @@ _OFFSET = (
     "or as TIFF in HU."
 )
 _BROKEN = (
-    AttributeError, OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, OverflowError,
-    MemoryError, struct.error, zlib.error, Image.DecompressionBombError,
-)  # fmt: skip
+    AttributeError,
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    EOFError,
+    LookupError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 """What Pillow's decoders raise on bytes that are not what their header says."""
 
 
@@ -32,10 +56,15 @@ def decode(stream: BinaryIO) -> Image.Image:
     Raises:
         UnreadableSlice: There is no such picture in it.
     """
+    metered = MeteredStream(stream)
     try:
-        with Image.open(stream, formats=FORMATS) as picture:
+        _check_scans(metered)
+        metered.begin_head()
+        with Image.open(metered, formats=FORMATS) as picture:
+            metered.end_head()
             if picture.width * picture.height > MAX_PIXELS:
                 raise too_many_pixels(f"{picture.width}×{picture.height}")
+            _check_packing(picture)
             picture.load()
             return picture
     except UnreadableSlice:
@@ -51,9 +80,24 @@ def decode(stream: BinaryIO) -> Image.Image:
         ) from error
     except _BROKEN as error:
         raise UnreadableSlice(
-            f"expected a whole image file, found a broken one ({_first_line(error)}); export or copy "
-            "it again."
+            "expected a whole image file, found a broken one; export or copy it again."
         ) from error
+
+
+def _check_packing(picture: Image.Image) -> None:
+    packing = picture.info.get("compression")
+    if picture.format == "TIFF" and packing not in _TIFF_PACKINGS:
+        raise UnreadableSlice(
+            f"expected a TIFF that is packed without loss, found one packed as {packing}; export the slice "
+            "as PNG."
+        )
+
+
+def _check_scans(stream: MeteredStream) -> None:
+    stream.seek(0)
+    if stream.read(2) == _JPEG and stream.read().count(START_OF_SCAN) > MAX_SCANS:
+        raise OSError("More scans than a slice has.")
+    stream.seek(0)
 
 
 def to_slice(picture: Image.Image, window: tuple[float, float]) -> Slice:
@@ -83,7 +127,7 @@ def to_slice(picture: Image.Image, window: tuple[float, float]) -> Slice:
                 doubts = (_OFFSET,) if _is_offset(values) else ()
                 grey = _scaled(values, picture)
         else:
-            grey = to_grey(picture)
+            grey = _alone(to_grey(picture))
     except UnreadableSlice:
         raise
     except _BROKEN as error:
@@ -93,13 +137,20 @@ def to_slice(picture: Image.Image, window: tuple[float, float]) -> Slice:
         ) from error
     return Slice(
         grey=grey if hu is None else windowed(hu, window),
-        picture=None if Image.getmodebase(picture.mode) == "L" else picture,
+        picture=None if Image.getmodebase(picture.mode) == "L" else _alone(picture),
         format=picture.format or "",
         size=picture.size,
         hu=hu,
         window=None if hu is None else window,
         doubts=doubts,
     )
+
+
+def _alone(picture: Image.Image) -> Image.Image:
+    """A copy without comments, profile and all else that Pillow carries along and may write again."""
+    copy = picture.copy()
+    copy.info = {}
+    return copy
 
 
 def _check_depth(values: np.ndarray) -> None:
@@ -127,7 +178,3 @@ def _is_offset(values: np.ndarray) -> bool:
     """
     tissue = (values > 900) & (values < 1150)
     return bool(tissue.mean() > 0.1 and (values < 300).mean() > 0.1 and (values > 2600).mean() < 0.02)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
+from .burned_in_text import doubt_of_text
 from .dicom import DICOM_SUFFIXES, PREAMBLE, count_frames, is_dicom, read_frame
 from .pictures import decode, to_slice
 from .slices import LUNG_WINDOW, MAX_BYTES, Slice, UnreadableSlice, too_many_bytes, windowed
@@ -49,7 +50,8 @@ def open_slice(
             f"expected a slice of at least {MIN_SIDE}×{MIN_SIDE} pixels, found {width}×{height}; give the "
             "picture at its original size."
         )
-    return slice_
+    doubt = doubt_of_text(slice_.grey)
+    return replace(slice_, doubts=(*slice_.doubts, doubt)) if doubt else slice_
 
 
 def read_slice(source: str | Path | BinaryIO | Image.Image) -> Image.Image:

@@ -55,6 +55,9 @@ SPLITS = ("train", "validation", "test")
 NO_LESIONS = (float("nan"),) * len(LESIONS)
 """Lesion labels of a slice that has none."""
 
+_BROKEN = (AttributeError, KeyError, OSError, TypeError, ValueError, pyarrow.ArrowException)
+"""What datasets and pyarrow raise on files that are not what their headers say."""
+
 _BATCH_BYTES = 32_000_000
 """Bytes of images that are held before they are written."""
 
@@ -248,8 +251,13 @@ def load_slices(path: str | Path) -> DatasetDict:
     remedy = "make one with `ladnn data build`"
     try:
         slices = load_from_disk(str(path))
-    except (FileNotFoundError, ValueError) as error:
+        for rows in slices.values() if isinstance(slices, DatasetDict) else ():
+            # pyarrow trusts a file's offsets and ends the process on wrong ones.
+            rows.data.validate(full=True)
+    except FileNotFoundError as error:
         raise ValueError(f"{path}: expected a saved slice data set, found none; {remedy}.") from error
+    except _BROKEN as error:
+        raise ValueError(f"{path}: expected a saved slice data set, found a broken one; {remedy}.") from error
     except IndexError as error:  # datasets saves a split without rows, but does not load it
         raise ValueError(
             f"{path}: expected slices in every split, found a split without any; save the data set without "
@@ -330,12 +338,21 @@ def stream_rows(rows: Dataset) -> Iterator[dict]:
     """The rows one by one, images as `{"bytes", "path"}` and labels as numbers.
 
     They are read from the files and not through the memory map, whose pages fill the memory.
+
+    Raises:
+        ValueError: A file is broken.
     """
     files = [file["filename"] for file in rows.cache_files]
     if not files or rows._indices is not None:
         yield from rows.cast_column("image", Image(decode=False))
         return
     for file in files:
-        with pyarrow.OSFile(file) as source, pyarrow.ipc.open_stream(source) as batches:
-            for batch in batches:
-                yield from batch.to_pylist()
+        try:
+            with pyarrow.OSFile(file) as source, pyarrow.ipc.open_stream(source) as batches:
+                for batch in batches:
+                    batch.validate(full=True)
+                    yield from batch.to_pylist()
+        except _BROKEN as error:
+            raise ValueError(
+                f"{file}: expected rows of slices, found broken ones; build them again."
+            ) from error

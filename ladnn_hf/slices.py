@@ -10,8 +10,13 @@ from .preprocessing_ladnn import apply_window
 
 LUNG_WINDOW = (-600.0, 1500.0)
 """Level and width in HU of the window that the network has learned from."""
-MAX_PIXELS = 25_000_000
-"""Most pixels of a picture: above it a file is a decompression bomb or not a slice."""
+MAX_PIXELS = 4096 * 4096
+"""Most pixels of a picture: above it a file is a decompression bomb or not a slice, and reading it takes more
+than 500 MB."""
+MAX_SCANS = 50
+"""Most scans of a JPEG picture: each is a few bytes that take as long as all pixels; usual are up to 20."""
+START_OF_SCAN = b"\xff\xda"
+"""JPEG's and JPEG-LS's marker, which no packed pixels hold."""
 MAX_BYTES = 200_000_000
 """Largest file that is opened: Pillow reads whole chunks before it says how many pixels there are."""
 
@@ -62,11 +67,10 @@ def windowed(hu: np.ndarray, window: tuple[float, float]) -> Image.Image:
     return Image.fromarray(apply_window(hu, level, width))
 
 
-def too_many_pixels(found: str) -> UnreadableSlice:
-    """The refusal of more than `MAX_PIXELS`, to be raised before they are decoded."""
+def too_many_pixels(found: str, most: int = MAX_PIXELS) -> UnreadableSlice:
+    """The refusal of more pixels than a slice has, to be raised before they are decoded."""
     return UnreadableSlice(
-        f"expected a slice of at most {MAX_PIXELS:,} pixels, found {found}; give one slice at its original "
-        "size."
+        f"expected a slice of at most {most:,} pixels, found {found}; give one slice at its original size."
     )
 
 

@@ -3,6 +3,7 @@ import json
 import logging
 import shutil
 import struct
+import time
 import warnings
 import zlib
 
@@ -10,9 +11,9 @@ import imagecodecs
 import numpy as np
 import pytest
 from conftest import run_ladnn, run_python
+from dicom_files import COMPRESSIONS, ENCODERS, SECRET, compress, to_hu, write_dicom
 from PIL import Image
-from pydicom import Dataset, dcmread, dcmwrite, uid
-from pydicom.dataset import FileMetaDataset
+from pydicom import Dataset, dcmread, uid
 from pydicom.encaps import encapsulate
 
 from ladnn_hf import Predictor, draw_phantom
@@ -28,71 +29,11 @@ from ladnn_hf.reading import (
     with_window,
 )
 
-SECRET = "Nightingale"
-ENCODERS = {
-    uid.JPEGLossless: lambda values: imagecodecs.jpeg8_encode(values.view("u2"), lossless=True, predictor=4),
-    uid.JPEGLosslessSV1: lambda values: imagecodecs.jpeg8_encode(values.view("u2"), lossless=True),
-    uid.JPEGLSLossless: lambda values: imagecodecs.jpegls_encode(values.view("u2")),
-    uid.JPEG2000Lossless: lambda values: imagecodecs.jpeg2k_encode(
-        values, codecformat="j2k", reversible=True
-    ),
-}
-COMPRESSIONS = (*ENCODERS, uid.RLELossless)
-
 
 @pytest.fixture(scope="module")
 def hu():
     """(96, 96) int16, a phantom in the lung window turned back to HU."""
     return to_hu(draw_phantom(["GGO"], size=96, seed=1))
-
-
-def to_hu(grey):
-    return np.round(np.asarray(grey) / 255 * 1500 - 1350).astype(np.int16)
-
-
-def write_dicom(path, stored, *, syntax=uid.ExplicitVRLittleEndian, preamble=True, without=(), **tags):
-    """A CT slice of stored values; other tags as given, some left out."""
-    dataset = Dataset()
-    dataset.SOPClassUID, dataset.SOPInstanceUID = uid.CTImageStorage, uid.generate_uid()
-    dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate = f"{SECRET}^Ann", SECRET, "19010203"
-    dataset.InstitutionName = dataset.ReferringPhysicianName = dataset.StudyDescription = SECRET
-    dataset.Modality, dataset.BodyPartExamined = "CT", "CHEST"
-    dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    dataset.RescaleSlope, dataset.RescaleIntercept = 1, 0
-    dataset.WindowCenter, dataset.WindowWidth = 40, 400
-    dataset.SamplesPerPixel = stored.shape[3] if stored.ndim == 4 else 1
-    dataset.PhotometricInterpretation = "MONOCHROME2"
-    if stored.ndim > 2:
-        dataset.NumberOfFrames = len(stored)
-    dataset.Rows, dataset.Columns = stored.shape[-2:] if stored.ndim < 4 else stored.shape[1:3]
-    dataset.BitsAllocated = dataset.BitsStored = 8 * stored.itemsize
-    dataset.HighBit = dataset.BitsStored - 1
-    dataset.PixelRepresentation = int(stored.dtype.kind == "i")
-    for name, value in tags.items():
-        setattr(dataset, name, value)
-    for name in without:
-        delattr(dataset, name)
-    dataset.PixelData = stored.tobytes()
-    if not preamble:
-        dcmwrite(path, dataset, implicit_vr=syntax.is_implicit_VR, little_endian=True)
-        return path
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = syntax
-    dataset.save_as(path, enforce_file_format=True)
-    return path
-
-
-def compress(path, syntax):
-    """Encode the pixels of a file as its scanner might."""
-    dataset = dcmread(path)
-    if syntax == uid.RLELossless:
-        dataset.compress(uid.RLELossless)
-    else:
-        frames = dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns)
-        dataset.PixelData = encapsulate([ENCODERS[syntax](frame) for frame in frames])
-        dataset.file_meta.TransferSyntaxUID = syntax
-    dataset.save_as(path, enforce_file_format=True)
 
 
 def greys(slice_):
@@ -430,7 +371,7 @@ def test_palette_colours_and_moved_bits_are_refused_not_guessed(hu, tmp_path):
 
 def test_what_would_fill_the_memory_is_refused_before_it_is_decoded(hu, tmp_path):
     wide = write_dicom(tmp_path / "wide.dcm", hu, Rows=30_000, Columns=30_000)
-    assert "at most 25,000,000 pixels, found 30000×30000" in refusal(wide)
+    assert "at most 4,194,304 pixels, found 30000×30000" in refusal(wide)
     path = write_dicom(tmp_path / "bomb.dcm", hu[:32, :32], syntax=uid.DeflatedExplicitVRLittleEndian)
     content = path.read_bytes()
     begin = 144 + struct.unpack_from("<I", content, 140)[0]
@@ -440,6 +381,63 @@ def test_what_would_fill_the_memory_is_refused_before_it_is_decoded(hu, tmp_path
     path.write_bytes(content[:begin] + deflate.compress(plain) + b"".join(zeros) + deflate.flush())
     assert path.stat().st_size < 1_000_000
     assert "at most 200,000,000 bytes, found more once it is inflated" in refusal(path)
+
+
+def test_run_lengths_that_unpack_to_more_than_the_frame_are_refused(hu, tmp_path):
+    path = write_dicom(tmp_path / "bomb.dcm", hu)
+    compress(path, uid.RLELossless)
+    dataset = dcmread(path)
+    runs = b"\x81\x55" * 5_000_000  # 640 MB
+    dataset.PixelData = encapsulate([struct.pack("<16I", 2, 64, 64 + len(runs), *[0] * 13) + 2 * runs])
+    dataset.save_as(path)
+    began = time.process_time()
+    assert "found broken ones or a kind of RLE Lossless" in refusal(path)
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("planar", [0, 1])
+def test_colours_in_run_lengths_keep_their_places(phantom, tmp_path, planar):
+    colours = np.stack([np.asarray(phantom), 255 - np.asarray(phantom), np.asarray(phantom) // 2], axis=-1)
+    path = write_dicom(
+        *(tmp_path / "a.dcm", colours[None]),
+        PhotometricInterpretation="RGB",
+        PlanarConfiguration=0,
+        Modality="SC",
+    )
+    compress(path, uid.RLELossless)
+    dataset = dcmread(path)
+    dataset.PlanarConfiguration = planar  # says nothing of run lengths
+    dataset.save_as(path)
+    assert np.array_equal(np.asarray(open_slice(path).picture), colours)
+
+
+def test_more_frames_than_a_series_has_are_refused_before_anyone_lists_them(hu, tmp_path):
+    path = write_dicom(tmp_path / "slice.dcm", hu, NumberOfFrames=2**31 - 1)
+    for ask in (frame_count, open_slice):
+        with pytest.raises(UnreadableSlice, match="at most 10,000 frames, found 2,147,483,647; "):
+            ask(path)
+
+
+def test_a_file_of_endless_tags_is_refused_before_all_are_read(hu, tmp_path):
+    path = write_dicom(tmp_path / "slice.dcm", hu)
+    content = path.read_bytes()
+    at = content.index(b"\x10\0\x10\0PN")
+    tags = b"".join(struct.pack("<HH2sH", 9, 0x1000 + number % 50_000, b"LO", 0) for number in range(300_000))
+    path.write_bytes(content[:at] + tags + content[at:])
+    assert "expected a whole DICOM file, found a broken one" in refusal(path)
+
+
+def test_a_jpeg_frame_of_many_scans_is_refused(phantom, tmp_path):
+    path = write_dicom(tmp_path / "slice.dcm", np.asarray(phantom), Modality="OT")
+    picture = io.BytesIO()
+    phantom.save(picture, "JPEG", progressive=True)
+    frame = picture.getvalue()
+    last = frame[frame.rindex(b"\xff\xc4", 0, frame.rindex(b"\xff\xda")) : -2]
+    dataset = dcmread(path)
+    dataset.PixelData = encapsulate([frame[:-2] + 5_000 * last + frame[-2:]])
+    dataset.file_meta.TransferSyntaxUID = uid.JPEGBaseline8Bit
+    dataset.save_as(path)
+    assert "found broken ones or a kind of JPEG Baseline" in refusal(path)
 
 
 def test_a_small_frame_is_refused(hu, tmp_path):

@@ -1,12 +1,24 @@
+import io
 import os
+import struct
+import time
+import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from conftest import run_python
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from transformers.image_utils import load_image
 
+from ladnn_hf import draw_phantom
 from ladnn_hf.preprocessing_ladnn import apply_window
 from ladnn_hf.reading import MAX_BYTES, UnreadableSlice, list_slices, open_slice, read_slice, with_window
+
+
+def saved(picture, kind, **options):
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff", ".webp", ".jpg"])
@@ -179,8 +191,108 @@ def test_a_picture_too_small_to_show_a_lesion_is_refused(tmp_path):
 @pytest.mark.parametrize("side", [8_000, 30_000])
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path, side):
     Image.new("1", (side, side)).save(tmp_path / "bomb.png")
-    with pytest.raises(UnreadableSlice, match="at most 25,000,000 pixels, found"):
+    with pytest.raises(UnreadableSlice, match="at most 16,777,216 pixels, found"):
         read_slice(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize("sides", [(65_535, 65_535), (65_535, 300)])
+def test_the_longest_side_that_a_header_can_claim_is_refused_before_it_is_decoded(phantom, tmp_path, sides):
+    phantom.save(tmp_path / "slice.jpg")
+    content = bytearray((tmp_path / "slice.jpg").read_bytes())
+    struct.pack_into(">2H", content, content.index(b"\xff\xc0") + 5, *sides)
+    with pytest.raises(UnreadableSlice, match="at most 16,777,216 pixels, found"):
+        read_slice(io.BytesIO(content))
+
+
+def test_a_jpeg_of_many_scans_is_refused_before_each_takes_as_long_as_all_pixels(phantom):
+    content = saved(phantom, "JPEG", progressive=True)
+    last = content[content.rindex(b"\xff\xc4", 0, content.rindex(b"\xff\xda")) : -2]
+    assert read_slice(io.BytesIO(content[:-2] + 5 * last + content[-2:])).size == phantom.size
+    with pytest.raises(UnreadableSlice, match="found a broken one"):
+        read_slice(io.BytesIO(content[:-2] + 5_000 * last + content[-2:]))
+
+
+def png_of_many_chunks(phantom):
+    content = saved(phantom, "PNG")
+    chunk = struct.pack(">I4sI", 0, b"prVt", zlib.crc32(b"prVt"))
+    return content[:33] + 400_000 * chunk + content[33:]
+
+
+def jpeg_of_many_comments(phantom):
+    content = saved(phantom, "JPEG")
+    return content[:2] + 500_000 * b"\xff\xfe\0\2" + content[2:]
+
+
+def bmp_of_short_runs(phantom):
+    head = struct.pack("<IiiHHIIiiII", 40, 4000, 4000, 1, 8, 1, 1_000_000, 0, 0, 256, 0)
+    return struct.pack("<2sIHHI", b"BM", 1_001_078, 0, 0, 1078) + head + bytes(1024) + 500_000 * b"\1\1"
+
+
+def tiff_of_tags_over_each_other(phantom):
+    content = saved(phantom, "TIFF")
+    (at,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, at)
+    entries = content[at + 2 : at + 2 + 12 * count]
+    entries += b"".join(struct.pack("<HHII", 40_000 + tag, 1, 1_000_000, 8) for tag in range(20))
+    directory = struct.pack("<H", count + 20) + entries + bytes(4 + 1_000_000)
+    return content[:4] + struct.pack("<I", len(content)) + content[8:] + directory
+
+
+@pytest.mark.parametrize(
+    "many", [png_of_many_chunks, jpeg_of_many_comments, bmp_of_short_runs, tiff_of_tags_over_each_other]
+)
+def test_a_file_of_endless_small_parts_is_refused_before_all_are_read(phantom, many):
+    content, began = many(phantom), time.process_time()
+    with pytest.raises(UnreadableSlice, match=r"^expected a"):
+        read_slice(io.BytesIO(content))
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda side: Image.linear_gradient("L").resize((side, side)).convert("RGB"),
+        lambda side: Image.fromarray(np.linspace(-1000, 400, side * side, dtype="f4").reshape(side, side)),
+    ],
+)
+def test_the_largest_picture_that_is_read_takes_less_than_500_megabytes(tmp_path, make):
+    make(4096).save(tmp_path / "large.tiff")
+    code = """
+import sys
+from ladnn_hf.reading import open_slice
+def most():
+    return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) / 1000
+before = most()
+open_slice(sys.argv[1])
+print(most() - before)
+"""
+    result = run_python(code, tmp_path / "large.tiff")
+    assert result.returncode == 0, result.stderr
+    assert float(result.stdout) < 500
+
+
+@pytest.mark.parametrize("side", [256, 512, 1200])
+def test_a_line_of_text_beside_the_body_is_a_doubt_and_a_mark_is_none(side):
+    slice_ = draw_phantom(["GGO"], size=side, seed=2)
+    slice_ = ImageOps.expand(slice_, side // 8)
+    assert open_slice(slice_).doubts == ()
+    for words, doubted in (
+        ("R", False),
+        ("NIGHTINGALE ANN", True),
+        ("Ann N. Gale", True),
+        ("19010203", True),
+    ):
+        burned = slice_.copy()
+        ImageDraw.Draw(burned).text((4, 4), words, 255, ImageFont.load_default(burned.width // 28))
+        assert any("text burned into it" in doubt for doubt in open_slice(burned).doubts) == doubted, words
+
+
+def test_a_damaged_picture_shows_nothing_of_the_memory():
+    """Fax and JPEG inside of TIFF are not read: where they are damaged, libtiff leaves what was there."""
+    for kind in ("group4", "jpeg"):
+        content = saved(Image.new("1" if kind == "group4" else "L", (64, 64), 1), "TIFF", compression=kind)
+        with pytest.raises(UnreadableSlice, match=f"packed without loss, found one packed as {kind}; export"):
+            read_slice(io.BytesIO(content))
 
 
 def test_a_folder_stands_for_its_images_by_the_path_as_given(phantom, tmp_path, monkeypatch):

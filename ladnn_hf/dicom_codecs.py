@@ -1,14 +1,18 @@
-"""JPEG, JPEG-LS and JPEG 2000 in DICOM files: a plugin of pydicom's that decodes with imagecodecs.
+"""JPEG, JPEG-LS, JPEG 2000 and RLE in DICOM files: a plugin of pydicom's that decodes with imagecodecs.
 
-GDCM, which pydicom would take, ends the process on some broken files, and those come from anyone.
+GDCM, which pydicom would take, ends the process on some broken files, and those come from anyone; pydicom's
+own RLE decoder unpacks 20 MB to more than a gigabyte before it looks how many pixels there are.
 """
 
 import struct
 
+import numpy as np
 from pydicom import uid
 from pydicom.pixels import get_decoder
 from pydicom.pixels.common import PhotometricInterpretation
 from pydicom.pixels.decoders.base import DecodeRunner
+
+from .slices import MAX_SCANS, START_OF_SCAN
 
 PLUGIN = "imagecodecs"
 """Its name at pydicom."""
@@ -22,6 +26,7 @@ _DECODERS = {
     uid.JPEG2000Lossless: "jpeg2k_decode",
     uid.JPEG2000: "jpeg2k_decode",
 }
+_SYNTAXES = (*_DECODERS, uid.RLELossless)
 _START_OF_FRAME = (0xC0, 0xC1, 0xC2, 0xC3, 0xF7)
 """Markers of JPEG's and JPEG-LS's header: baseline, extended, progressive, lossless, JPEG-LS."""
 _JPEG_2000 = b"\xff\x4f\xff\x51"
@@ -31,7 +36,7 @@ _END = b"\xff\xd9"
 
 def is_available(syntax: str) -> bool:
     """Whether the plugin decodes a transfer syntax; pydicom asks."""
-    return syntax in _DECODERS
+    return syntax in _SYNTAXES
 
 
 def decode_frame(source: bytes, runner: DecodeRunner) -> bytes:
@@ -43,9 +48,16 @@ def decode_frame(source: bytes, runner: DecodeRunner) -> bytes:
     """
     import imagecodecs
 
+    if runner.transfer_syntax == uid.RLELossless:
+        dtype = np.dtype(f"<u{runner.bits_allocated // 8}")
+        runner.set_option("planar_configuration", 1)
+        # The length is a limit, too: no more is unpacked.
+        return imagecodecs.dicomrle_decode(source, dtype, out=runner.frame_length())
     # Before it is decoded: a few bytes may claim any number of pixels.
     if _layout(source) != (runner.columns, runner.rows, runner.samples_per_pixel):
         raise ValueError("The frame is not of the size that the file says.")
+    if source.count(START_OF_SCAN) > MAX_SCANS:
+        raise ValueError("The frame has more scans than a slice has.")
     if not source.rstrip(b"\0").endswith(_END):
         raise ValueError("The frame is cut off, which not every decoder says.")
     values = getattr(imagecodecs, _DECODERS[runner.transfer_syntax])(source)
@@ -69,5 +81,5 @@ def _layout(source: bytes) -> tuple[int, int, int]:
 
 
 # At import, which happens once whatever the threads: pydicom refuses a plugin that it has already.
-for _syntax in _DECODERS:
+for _syntax in _SYNTAXES:
     get_decoder(_syntax).add_plugin(PLUGIN, (__name__, decode_frame.__name__))
