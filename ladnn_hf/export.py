@@ -1,4 +1,4 @@
-"""A model in other forms: a folder that remote code loads, and ONNX beside the weights."""
+"""A model in other forms: a folder that remote code loads, and ONNX or OpenVINO beside the weights."""
 
 import shutil
 from collections.abc import Iterator
@@ -8,26 +8,34 @@ from pathlib import Path
 
 import torch
 
-from . import LaDnnConfig, LaDnnForImageClassification, LaDnnImageProcessor
+from . import LaDnnConfig, LaDnnForImageClassification, LaDnnImageProcessor, LaDnnPipeline
 from .checkpoints import load_checkpoint
-from .engines import ONNX, provenance
 from .evaluation_figures import FIGURES
 from .model_cards import model_card, stored_facts
-from .model_folder import WEIGHTS
+from .model_folder import ONNX, OPENVINO, WEIGHTS, provenance
+from .resources import model_card_folder
 from .slice_dataset import new_folder
 
 MEASURED = ("report.json", "report.md", *(f"{name}.png" for name in FIGURES), "metrics.json", "curves.png")
 """What evaluation and training leave in a model folder for others to read."""
 _HANDLER = Path(__file__).with_name("handler.py")
+_FINE_TUNING = ("fine_tune.py", "fine_tune.ipynb")
+"""Files of `model_card/` that go with a model."""
 
 
-def export_hf(model: Path, output: Path) -> None:
+def export_hf(model: Path, output: Path, repo_id: str | None = None) -> None:
     """Write the folder that the Hub carries: weights, config, processor and the core's source.
 
     `AutoModelForImageClassification.from_pretrained(output, trust_remote_code=True)` loads it where
     this package is not installed. The card says what the model's folder knows of its training and
     scores; of what lies there an ONNX export and `MEASURED` go along, and nothing else. `handler.py` is for
-    Inference Endpoints, which install timm by `requirements.txt`.
+    Inference Endpoints, which install timm by `requirements.txt`; `fine_tune.py`, and the same as a notebook,
+    go on from the model with transformers alone.
+
+    Args:
+        model: A model folder.
+        output: A folder that is not there yet.
+        repo_id: Where the model goes on the Hub, for card, script and notebook to name; None if that is open.
 
     Raises:
         ValueError: `output` is there already, `model` is no model folder, or its report is of other weights.
@@ -35,12 +43,15 @@ def export_hf(model: Path, output: Path) -> None:
     with new_folder(output) as folder:
         network, processor = load_checkpoint(model)
         reports, training = stored_facts(model)
-        (folder / "README.md").write_text(model_card(network.config, reports, training), encoding="utf-8")
+        card = model_card(network.config, reports, training, repo_id, parameters=network.num_parameters())
+        (folder / "README.md").write_text(card, encoding="utf-8")
         with _source_carried():
-            network.save_pretrained(folder)
-            processor.save_pretrained(folder)
+            LaDnnPipeline(network, image_processor=processor, device="cpu").save_pretrained(folder)
         shutil.copy(model / WEIGHTS, folder / WEIGHTS)  # the very bytes that report and export are of
         shutil.copy(_HANDLER, folder / _HANDLER.name)
+        for name in _FINE_TUNING:
+            text = (model_card_folder() / name).read_text(encoding="utf-8")
+            (folder / name).write_text(text.replace("OWNER/NAME", repo_id or "OWNER/NAME"), encoding="utf-8")
         (folder / "requirements.txt").write_text(f"timm>={version('timm')}\n", encoding="utf-8")
         for name in (ONNX, *MEASURED):
             if (model / name).is_file():
@@ -61,6 +72,26 @@ def export_onnx(model: Path, output: Path) -> None:
         network.save_pretrained(folder)
         processor.save_pretrained(folder)
         write_onnx(network, folder)
+
+
+def export_openvino(model: Path, output: Path) -> None:
+    """Write OpenVINO's own format, in float32, with weights, config and processor beside it.
+
+    It says the same as the ONNX export, which OpenVINO reads too, and is for programs that read nothing else.
+
+    Raises:
+        ValueError: `output` is there already, or `model` is no model folder.
+    """
+    import openvino  # an extra: only those who export for it need it
+
+    with new_folder(output) as folder:
+        network, processor = load_checkpoint(model)
+        network.save_pretrained(folder)
+        processor.save_pretrained(folder)
+        write_onnx(network, folder)
+        converted = openvino.Core().read_model(folder / ONNX)
+        openvino.save_model(converted, folder / OPENVINO, compress_to_fp16=False)
+        (folder / ONNX).unlink()
 
 
 def write_onnx(network: LaDnnForImageClassification, folder: Path) -> None:

@@ -1,20 +1,25 @@
 """From a file to a frozen `Prediction`: the one path that command line, page and evaluation share."""
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property, partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from .cores import usable_cores
+from .decision_ladnn import decide
 from .engines import open_engine
-from .labels import CLASSES, LESIONS
+from .in_order import in_order
+from .labels import LESIONS
 from .lungs_ladnn import lung_box
 from .model_folder import REMEDY, read_json
 from .model_pull import model_folder
+from .network_output import Engine
 from .picture_checks import why_blank, why_far, why_unlike_ct
 from .preprocessing_ladnn import to_pixel_values, to_probabilities
 from .reading import Slice, UnreadableSlice, open_slice
@@ -68,13 +73,14 @@ class Predictor:
         model: Folder with `config.json`, `preprocessor_config.json` and weights, or `OWNER/NAME@REVISION` on
             the Hub; None for the bundled checkpoint, which needs neither torch nor timm.
         gate: False also answers pictures that the gate would refuse.
-        batch_size: Slices that go through the network together.
+        engine: One of `engines.ENGINES`: what runs the network, always in float32, so that all answer the
+            same within 1e-4. None for the first that is installed and finds its file in the folder.
 
     Raises:
-        ValueError: The folder is not a LA-DNN model, or the Hub does not give it.
+        ValueError: The folder is not a LA-DNN model, the Hub does not give it, or the engine cannot run it.
     """
 
-    def __init__(self, model: str | Path | None = None, *, gate: bool = True, batch_size: int = 16):
+    def __init__(self, model: str | Path | None = None, *, gate: bool = True, engine: str | None = None):
         self.folder = folder = BUNDLED if model is None else model_folder(model)
         config = read_json(folder, "config.json")
         processor = read_json(folder, "preprocessor_config.json")
@@ -84,62 +90,66 @@ class Predictor:
         self.band: tuple[float, float] | None = config.get("indeterminate_band") and tuple(
             config["indeterminate_band"]
         )
-        self.batch_size = batch_size
         self._gate = gate
         limit = config.get("max_distance") if gate else None
         self._max_distance: float = math.inf if limit is None else limit
         self._size = (processor["size"]["height"], processor["size"]["width"])
         self._mean, self._std = processor["image_mean"], processor["image_std"]
         self._crop_to_lungs = processor.get("crop_to_lungs", False)
-        self._engine = open_engine(folder, config, (len(self._mean), *self._size))
+        shape = (len(self._mean), *self._size)
+        self._cores = usable_cores()
+        self._engine = open_engine(folder, config, shape, name=engine, cores=self._cores)
 
     def __call__(self, image: Readable) -> Prediction:
-        """Answer one slice."""
-        return next(self.predict([image]))
+        """Answer one slice, on all cores."""
+        return self._answer(image, self._engine)
 
     def predict(self, images: Iterable[Readable]) -> Iterator[Prediction]:
-        """Answer slices one batch at a time, in their order; a bad one is refused, never raised.
+        """Answer slices in their order, one a core at once; a bad one is refused, never raised.
+
+        Few slices beyond the one that is answered are taken from `images`, on the caller's thread.
 
         Args:
             images: Paths and open files; pictures that are decoded, or slices that are read already; errors
                 of what could not be read already, which become refusals.
         """
         images = iter(images)
-        while batch := list(itertools.islice(images, self.batch_size)):
-            yield from self._answer(batch)
+        first = list(islice(images, 2))
+        if len(first) == 1:  # a second engine would take longer to open than to answer
+            yield self(*first)
+            return
+        answer = partial(self._answer, engine=self._one_core_a_slice)
+        yield from in_order(answer, chain(first, images), self._cores)
 
-    def _answer(self, batch: list[Readable]) -> Iterator[Prediction]:
-        slices, refusals = zip(*map(self._read, batch), strict=True)
-        shown = [slice_.grey for slice_, refusal in zip(slices, refusals, strict=True) if refusal is None]
-        seen = self._see(shown)
-        results = zip(seen, self._why_far(shown, seen), strict=True)
-        for image, slice_, refusal in zip(batch, slices, refusals, strict=True):
-            name = str(image) if isinstance(image, (str, Path)) else ""
-            if refusal is None:
-                (covid, lesions, maps, box, _), refusal = next(results)
-            if refusal is not None:
-                yield Prediction(
-                    name, None, None, "refused", None, refusal, self.threshold, self.name, slice=slice_
-                )
-                continue
-            yield Prediction(
-                image=name,
-                label=CLASSES[int(covid >= self.threshold)],
-                covid_probability=float(covid),
-                decision=self._decide(covid),
-                lesions=dict(zip(LESIONS, lesions.tolist(), strict=True)),
-                reason=None,
-                threshold=self.threshold,
-                model=self.name,
-                maps=maps,
-                box=box,
-                slice=slice_,
+    @cached_property
+    def _one_core_a_slice(self) -> Engine:
+        return self._engine.one_core_a_call()
+
+    def _answer(self, image: Readable, engine: Engine) -> Prediction:
+        name = str(image) if isinstance(image, (str, Path)) else ""
+        slice_, refusal = self._read(image)
+        seen = None if refusal else self._see(slice_.grey, engine)
+        if seen and not seen.distance <= self._max_distance:
+            inverse = self._see(ImageOps.invert(slice_.grey), engine)
+            refusal = why_far(seen.distance, inverse.distance, self._max_distance)
+        if refusal:
+            return Prediction(
+                name, None, None, "refused", None, refusal, self.threshold, self.name, slice=slice_
             )
-
-    def _decide(self, covid: float) -> str:
-        if self.band and self.band[0] <= covid < self.band[1]:
-            return "indeterminate"
-        return "positive" if covid >= self.threshold else "negative"
+        label, decision = decide(seen.covid, self.threshold, self.band)
+        return Prediction(
+            image=name,
+            label=label,
+            covid_probability=float(seen.covid),
+            decision=decision,
+            lesions=dict(zip(LESIONS, seen.lesions.tolist(), strict=True)),
+            reason=None,
+            threshold=self.threshold,
+            model=self.name,
+            maps=seen.maps,
+            box=seen.box,
+            slice=slice_,
+        )
 
     def _read(self, image: Readable) -> tuple[Slice | None, str | None]:
         """The slice, None where it cannot be read, and why it is not to be answered."""
@@ -153,27 +163,13 @@ class Predictor:
             return slice_, None
         return slice_, why_blank(slice_.grey) or why_unlike_ct(slice_.picture or slice_.grey, slice_.grey)
 
-    def _see(self, greys: list[Image.Image]) -> list["_Seen"]:
-        if not greys:
-            return []
-        boxes = [lung_box(grey) if self._crop_to_lungs else None for grey in greys]
-        inputs = [
-            to_pixel_values(grey, self._size, self._mean, self._std, box)
-            for grey, box in zip(greys, boxes, strict=True)
-        ]
-        output = self._engine(np.stack(inputs))
-        covid, lesions = to_probabilities(output.logits, output.lesion_logits)
-        maps = [None] * len(greys) if output.maps is None else output.maps
-        return list(map(_Seen, covid, lesions, maps, boxes, output.distance))
-
-    def _why_far(self, greys: list[Image.Image], seen: list["_Seen"]) -> list[str | None]:
-        """Why each is refused that lies beyond the limit; its inverse tells whether it is inverted."""
-        reasons: list[str | None] = [None] * len(seen)
-        far = [at for at, one in enumerate(seen) if not one.distance <= self._max_distance]
-        inverses = self._see([ImageOps.invert(greys[at]) for at in far])
-        for at, inverse in zip(far, inverses, strict=True):
-            reasons[at] = why_far(seen[at].distance, inverse.distance, self._max_distance)
-        return reasons
+    def _see(self, grey: Image.Image, engine: Engine) -> "_Seen":
+        box = lung_box(grey) if self._crop_to_lungs else None
+        pixel_values = to_pixel_values(grey, self._size, self._mean, self._std, box)
+        output = engine(pixel_values[np.newaxis])
+        (covid,), (lesions,) = to_probabilities(output.logits, output.lesion_logits)
+        maps = None if output.maps is None else output.maps[0]
+        return _Seen(covid, lesions, maps, box, float(output.distance[0]))
 
 
 class _Seen(NamedTuple):

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 WEIGHTS = "model.safetensors"
+ONNX = "model.onnx"
+OPENVINO = "openvino_model.xml"
+"""With `openvino_model.bin` beside it: the names by which others know OpenVINO's own format."""
 REMEDY = "give a folder that `ladnn train` or save_pretrained wrote"
 
 
@@ -47,3 +50,11 @@ def weights_sha256(folder: Path) -> str | None:
     """The sha256 of the weights in a folder; None where it holds an export alone."""
     path = folder / WEIGHTS
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def provenance(folder: Path, config: dict[str, Any]) -> dict[str, str]:
+    """What an export must agree with: the temperature, and the weights' sha256 where they are there."""
+    facts = {"temperature": json.dumps(float(config.get("temperature", 1.0)))}
+    if digest := weights_sha256(folder):
+        facts["weights_sha256"] = digest
+    return facts

@@ -190,12 +190,20 @@ def test_an_overlay_colours_what_speaks_for_the_class_and_nothing_else(phantom):
     assert red_over_blue[60:, 60:].max() == 0
 
 
-def test_many_slices_go_through_in_batches_in_order(micro_folder, phantom):
-    slices = [phantom.rotate(angle) for angle in range(7)]
-    together = [answer.covid_probability for answer in Predictor(micro_folder, batch_size=3).predict(slices)]
-    alone = [Predictor(micro_folder)(picture).covid_probability for picture in slices]
-    assert together == pytest.approx(alone, abs=1e-6)
-    assert len(set(together)) == 7
+def test_many_slices_are_answered_in_order_as_each_alone(micro_folder, phantom):
+    predictor = Predictor(micro_folder)
+    slices = [phantom.rotate(angle) for angle in range(20)]
+    together, alone = list(predictor.predict(slices)), list(map(predictor, slices))
+    assert [answer.slice.grey.tobytes() for answer in together] == [one.tobytes() for one in slices]
+    for at_once, by_itself in zip(together, alone, strict=True):
+        assert at_once.maps == pytest.approx(by_itself.maps, abs=1e-5)
+
+
+def test_one_unreadable_file_among_many_is_refused_in_its_place(micro_folder, mixed):
+    paths = [*["good.png"] * 9, "folder/broken.png", *["good.png"] * 9]
+    answers = list(Predictor(micro_folder).predict(paths))
+    assert [answer.image for answer in answers] == paths
+    assert [number for number, answer in enumerate(answers) if answer.decision == "refused"] == [9]
 
 
 def test_a_slice_that_is_read_already_is_answered_as_its_file(micro_folder, mixed):
@@ -213,7 +221,8 @@ def test_an_answer_keeps_the_slice_that_was_read_also_of_a_refused_one(micro_fol
     assert "slice" not in good.to_dict()
 
 
-def test_slices_are_answered_while_they_come(micro_folder, phantom):
+def test_slices_are_answered_while_they_come_and_few_are_ahead(micro_folder, phantom, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
     taken = []
 
     def endless():
@@ -221,8 +230,20 @@ def test_slices_are_answered_while_they_come(micro_folder, phantom):
             taken.append(1)
             yield phantom
 
-    next(Predictor(micro_folder, batch_size=2).predict(endless()))
-    assert len(taken) == 2
+    answers = Predictor(micro_folder).predict(endless())
+    for answered in range(1, 30):
+        next(answers)
+        assert len(taken) <= answered + 4
+    answers.close()
+
+
+def test_a_fault_of_what_gives_the_slices_reaches_the_caller(micro_folder, phantom):
+    def broken():
+        yield from (phantom, phantom)
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        list(Predictor(micro_folder).predict(broken()))
 
 
 def test_a_prediction_is_frozen(micro_folder, phantom):
