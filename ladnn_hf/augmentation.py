@@ -4,7 +4,9 @@ A change is a function of (seed, epoch, index) alone, so that a run resumed in t
 sees what an undisturbed run sees.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -13,13 +15,16 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
+from .decoded_slices import DecodedSlices, NetworkView, WholeView
 from .image_processing_ladnn import LaDnnImageProcessor
-from .lungs_ladnn import lung_box
-from .preprocessing_ladnn import to_grey, to_pixel_values
+from .preprocessing_ladnn import to_pixel_values
 from .slice_dataset import NO_LESIONS
 
 Augmentation = Callable[[Tensor], Tensor]
 """From a grey slice, uint8 (1, H, W), to a changed one of any size."""
+
+NOT_COUNTED = -100
+"""Label of a slice that only fills up a batch; what `Trainer` leaves out where it counts."""
 
 
 def published(size: int) -> Augmentation:
@@ -84,6 +89,7 @@ class SliceDataset(torch.utils.data.Dataset):
         seed: Seed of the changes.
         groups: (N,) the group of each row, counted from 0: an epoch draws equally often from each group,
             all of a group's rows before one of them comes again. None to take each row once.
+        folder: Where the decoded slices are kept; None for memory.
     """
 
     def __init__(
@@ -93,8 +99,14 @@ class SliceDataset(torch.utils.data.Dataset):
         augmentation: Augmentation | None = None,
         seed: int = 0,
         groups: np.ndarray | None = None,
+        folder: Path | None = None,
     ):
-        self.rows = rows
+        view = NetworkView(processor) if augmentation is None else WholeView(processor)
+        self.slices = DecodedSlices(rows, view, folder)
+        self.labels = torch.tensor(rows["label"][:])
+        lesions = rows["lesions"] if "lesions" in rows.column_names else [None] * len(rows)
+        lesions = np.array([values or NO_LESIONS for values in lesions], dtype=np.float32)
+        self.lesion_labels = torch.from_numpy(lesions)
         self.processor = processor
         self.augmentation = augmentation
         self.seed = seed
@@ -106,22 +118,27 @@ class SliceDataset(torch.utils.data.Dataset):
         self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.labels)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        return map(self.__getitem__, range(len(self)))
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """`pixel_values` (C, H, W), `labels` (), `lesion_labels` (5,) with NaN for no label."""
-        row = self.rows[self._drawn(index) if self._groups else index]
-        grey = to_grey(row["image"])
-        box = lung_box(grey) if self.processor.crop_to_lungs else None
-        if self.augmentation is not None:
-            grey, box = self._changed(grey.crop(box), index), None
+        """`pixel_values` (C, H, W), `labels` (), `lesion_labels` (5,) with NaN for no label.
+
+        An index from the length on is of a slice that only fills up a batch.
+        """
+        counts, index = index < len(self), index % len(self)
+        row = self._drawn(index) if self._groups else index
+        grey = self.slices[row] if self.augmentation is None else self._changed(self.slices[row], index)
         size = (self.processor.size["height"], self.processor.size["width"])
-        pixel_values = to_pixel_values(grey, size, self.processor.image_mean, self.processor.image_std, box)
-        lesions = [np.nan if value is None else value for value in row.get("lesions") or NO_LESIONS]
+        pixel_values = to_pixel_values(
+            Image.fromarray(grey), size, self.processor.image_mean, self.processor.image_std
+        )
         return {
             "pixel_values": torch.from_numpy(pixel_values),
-            "labels": torch.tensor(row["label"]),
-            "lesion_labels": torch.tensor(lesions, dtype=torch.float32),
+            "labels": self.labels[row] if counts else torch.tensor(NOT_COUNTED),
+            "lesion_labels": self.lesion_labels[row],
         }
 
     def _drawn(self, index: int) -> int:
@@ -130,12 +147,18 @@ class SliceDataset(torch.utils.data.Dataset):
         members = self._groups[group]
         turns = -(-len(self) // len(self._groups))
         again, place = divmod(int(self._epoch) * turns + turn, len(members))
-        order = np.random.default_rng((self.seed, group, again)).permutation(len(members))
-        return int(members[order[place]])
+        return int(members[_order(self.seed, group, again, len(members))[place]])
 
-    def _changed(self, grey: Image.Image, index: int) -> Image.Image:
+    def _changed(self, grey: np.ndarray, index: int) -> np.ndarray:
         seed = np.random.SeedSequence((self.seed, int(self._epoch), index)).generate_state(1)[0]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(seed))
-            changed = self.augmentation(torch.from_numpy(np.array(grey)).unsqueeze(0))
-        return Image.fromarray(changed.squeeze(0).numpy())
+        state = torch.get_rng_state()
+        torch.default_generator.manual_seed(int(seed))  # torch.manual_seed takes longer than the changes
+        try:
+            return self.augmentation(torch.from_numpy(grey.copy()).unsqueeze(0)).squeeze(0).numpy()
+        finally:
+            torch.set_rng_state(state)
+
+
+@lru_cache(maxsize=256)
+def _order(seed: int, group: int, again: int, count: int) -> np.ndarray:
+    return np.random.default_rng((seed, group, again)).permutation(count)

@@ -1,7 +1,8 @@
-"""Depthwise convolutions whose gradients are float32 where autocast computes in bfloat16 on a CPU.
+"""Depthwise convolutions whose slow gradients are float32 where autocast computes in bfloat16 on a CPU.
 
-oneDNN's bfloat16 kernels for those gradients take three to seventy times as long as its float32 kernels:
-together most of a training step of EfficientNet-Lite0. Outputs and their types stay as autocast has them.
+Two of oneDNN's bfloat16 kernels take three to seventy times as long as its float32 kernels, together most of
+a training step of EfficientNet-Lite0: the gradient of the inputs of a convolution with a stride, and that
+of weights larger than 3×3. Outputs and their types stay as autocast has them.
 """
 
 from functools import partial
@@ -41,9 +42,17 @@ class _Depthwise(torch.autograd.Function):
     def backward(context, gradient: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight = context.saved_tensors
         stride, padding, dilation, groups = context.settings
-        wanted = [*context.needs_input_grad[:2], context.bias is not None]
-        gradients = torch.ops.aten.convolution_backward(
-            gradient.float(), inputs.float(), weight.float(), context.bias,
-            stride, padding, dilation, False, [0, 0], groups, wanted,
-        )  # fmt: skip
-        return (*gradients, None)
+        of_inputs, of_weight = context.needs_input_grad[:2]
+
+        def gradients(dtype: torch.dtype, *wanted: bool) -> tuple[Tensor | None, ...]:
+            return torch.ops.aten.convolution_backward(
+                gradient.to(dtype), inputs.to(dtype), weight.to(dtype), context.bias,
+                stride, padding, dilation, False, [0, 0], groups, wanted,
+            )  # fmt: skip
+
+        strided, large = max(stride) > 1, max(weight.shape[2:]) > 3
+        for_inputs = gradients(torch.float32 if strided else inputs.dtype, of_inputs, False, False)
+        for_weight = gradients(
+            torch.float32 if large else inputs.dtype, False, of_weight, context.bias is not None
+        )
+        return for_inputs[0], for_weight[1], for_weight[2], None

@@ -11,6 +11,7 @@ def joint_loss(
     labels: Tensor,
     lesion_labels: Tensor | None = None,
     covid_weight: float = 5.0,
+    count: int | Tensor | None = None,
 ) -> Tensor:
     """Mean over six columns (COVID, five lesions) of the binary cross-entropy, COVID weighted.
 
@@ -25,6 +26,7 @@ def joint_loss(
         labels: (N,), 0 NonCOVID, 1 COVID.
         lesion_labels: (N, L), 0 absent, 1 present, NaN no label; None when nothing is labelled.
         covid_weight: Weight of the COVID column.
+        count: Slices that the mean is over: N, unless these are a part of a larger batch.
 
     Returns:
         The loss, a scalar.
@@ -50,4 +52,5 @@ def joint_loss(
     weight = labelled.to(logits)
     weight[:, 0] *= covid_weight
     # A weight of zero would not hide a NaN, neither here nor in the gradient: fill first.
-    return binary_cross_entropy_with_logits(logits, targets.nan_to_num(0.0), weight=weight)
+    loss = binary_cross_entropy_with_logits(logits, targets.nan_to_num(0.0), weight=weight, reduction="sum")
+    return loss / (logits.shape[1] * (len(logits) if count is None else count))

@@ -56,10 +56,12 @@ _COMMON = {
     "per_device_eval_batch_size": 32,
     "report_to": "none",
     "use_cpu": not torch.accelerator.is_available(),  # bf16 on a CPU must be asked for with it
+    # A CPU without instructions for it computes in bfloat16, too, but slowly.
+    "bf16": not torch.accelerator.is_available() and torch.cpu._is_avx512_bf16_supported(),
 }
 
-_UNSUPPORTED = ("label_smoothing_factor", "neftune_noise_alpha", "batch_eval_metrics", "push_to_hub")
-"""Flags of `TrainingArguments` that would drop the joint loss, or send what is not fit for the Hub."""
+_UNSUPPORTED = ("label_smoothing_factor", "neftune_noise_alpha", "batch_eval_metrics", "hub_token")
+"""Flags of `TrainingArguments` that would drop the joint loss, or have a token written to `metrics.json`."""
 
 
 @dataclass
@@ -132,6 +134,6 @@ def parse_arguments(argv: list[str], prog: str = "ladnn train") -> tuple[SliceAr
     for name in _UNSUPPORTED:
         if flags[name]:
             raise ValueError(
-                f"Expected no --{name}, found {flags[name]}; leave it out, `ladnn train` does not support it."
+                f"Expected no --{name}, found it given; leave it out, `ladnn train` does not support it."
             )
     return parser.parse_dict(flags)

@@ -2,6 +2,8 @@
 
 import platform
 import shlex
+import shutil
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -9,14 +11,9 @@ from typing import Any
 import datasets
 import numpy as np
 import torch
-from transformers import (
-    EvalPrediction,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import EvalPrediction, Trainer, TrainingArguments, set_seed
 
+from .allocation import freed_memory_kept
 from .augmentation import AUGMENTATIONS, SliceDataset
 from .backbone_weights import load_backbone_weights, normalisation
 from .calibration import choose_band, choose_threshold, fit_temperature
@@ -25,51 +22,13 @@ from .configuration_ladnn import LaDnnConfig
 from .depthwise import with_float32_gradients
 from .gate import fit_gate
 from .image_processing_ladnn import LaDnnImageProcessor
-from .loss_ladnn import joint_loss
 from .metrics import decision_metrics, lesion_metrics, probability_metrics, to_json
 from .modeling_ladnn import LaDnnForImageClassification
 from .preprocessing_ladnn import to_probabilities
 from .recipes import SliceArguments
 from .resuming import checkpoint_to_resume
 from .slice_dataset import join_sources, load_slices
-
-
-class EpochCallback(TrainerCallback):
-    """Tells the training slices which epoch begins; accelerate does so for a single process alone."""
-
-    def __init__(self, slices: SliceDataset):
-        self.slices = slices
-
-    def on_epoch_begin(self, args, state, control, **kwargs) -> None:
-        """Called by `Trainer`; after a resume in the middle of an epoch too."""
-        self.slices.set_epoch(int(state.epoch))
-
-
-class LaDnnTrainer(Trainer):
-    """`Trainer` with mixup (Zhang et al., ICLR 2018) that leaves missing lesion labels missing."""
-
-    loss_is_scaled_for_ga = False
-
-    def __init__(self, *args, mixup: float = 0.0, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.mixup = mixup
-
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """The joint loss; in training with mixup, of mixed slices against the labels of both."""
-        if not (self.mixup and model.training):
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        # The global generator's state is in every checkpoint, so a resumed run draws the same.
-        share = float(torch.distributions.Beta(self.mixup, self.mixup).sample())
-        pixel_values = inputs["pixel_values"]
-        order = torch.randperm(len(pixel_values)).to(pixel_values.device)
-        outputs = model(pixel_values=share * pixel_values + (1 - share) * pixel_values[order])
-        covid_logits = outputs.logits[:, 1] - outputs.logits[:, 0]
-        weight = self.model.config.covid_loss_weight
-        labels, lesions = inputs["labels"], inputs["lesion_labels"]
-        loss = share * joint_loss(covid_logits, outputs.lesion_logits, labels, lesions, weight) + (
-            1 - share
-        ) * joint_loss(covid_logits, outputs.lesion_logits, labels[order], lesions[order], weight)
-        return (loss, outputs) if return_outputs else loss
+from .slice_trainer import EpochCallback, LaDnnTrainer
 
 
 def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str]) -> dict[str, Any]:
@@ -92,12 +51,15 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     _freeze(model, slices.frozen_stages)
     with_float32_gradients(model)
     augmentation = AUGMENTATIONS[slices.augmentation](processor.size["height"])
-    train_slices = SliceDataset(train_rows, processor, augmentation, arguments.seed, groups)
+    decoded = Path(arguments.output_dir) / "decoded"
+    with arguments.main_process_first(desc="decoding"):
+        train_slices = SliceDataset(train_rows, processor, augmentation, arguments.seed, groups, decoded)
+        validation_slices = SliceDataset(validation_rows, processor, folder=decoded)
     trainer = LaDnnTrainer(
         model=model,
         args=arguments,
         train_dataset=train_slices,
-        eval_dataset=SliceDataset(validation_rows, processor),
+        eval_dataset=validation_slices,
         processing_class=processor,
         compute_metrics=_compute_metrics,
         optimizer_cls_and_kwargs=_adam_with_l2(arguments) if slices.adam_l2 else None,
@@ -105,7 +67,8 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
         mixup=slices.mixup,
     )
     checkpoint = checkpoint_to_resume(arguments.resume_from_checkpoint, arguments.output_dir)
-    trainer.train(resume_from_checkpoint=checkpoint)
+    with freed_memory_kept() if arguments.use_cpu else nullcontext():
+        trainer.train(resume_from_checkpoint=checkpoint)
     validation = _calibrate(trainer, slices.sensitivity)
     validation["refused_share"] = fit_gate(model, processor, train_rows, validation_rows, groups)
     metrics = {
@@ -125,11 +88,13 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
         "versions": {name: version(name) for name in ("torch", "timm", "transformers", "datasets")}
         | {"python": platform.python_version()},
     }
-    trainer.save_model()
     if trainer.is_world_process_zero():
         output = Path(arguments.output_dir)
         (output / "metrics.json").write_text(to_json(metrics))
         _plot_curves(trainer.state.log_history, output / "curves.png")
+    if trainer.is_local_process_zero():
+        shutil.rmtree(decoded, ignore_errors=True)  # machines may share the folder
+    trainer.save_model()  # last, since it pushes, too, where that is asked for
     return metrics
 
 
@@ -187,6 +152,7 @@ def _adam_with_l2(arguments: TrainingArguments) -> tuple[type, dict[str, Any]]:
         "weight_decay": arguments.weight_decay,
         "betas": (arguments.adam_beta1, arguments.adam_beta2),
         "eps": arguments.adam_epsilon,
+        "fused": True,  # one pass over the weights
     }
 
 

@@ -9,11 +9,25 @@ import torch
 from ladnn_hf.depthwise import with_float32_gradients
 
 
-@pytest.fixture(params=["tf_efficientnet_lite0", "convnext_atto"])
+@pytest.fixture(
+    params=[
+        ("tf_efficientnet_lite0", 3, 1),
+        ("tf_efficientnet_lite0", 3, 2),
+        ("tf_efficientnet_lite0", 5, 2),
+        ("convnext_atto", 7, 1),
+    ],
+    ids=lambda param: "{}, kernel {}, stride {}".format(*param),
+)
 def pair(request):
-    """One block's depthwise convolution of a backbone, as timm has it and as training has it."""
-    network = timm.create_model(request.param)
-    plain = next(m for m in network.modules() if isinstance(m, torch.nn.Conv2d) and m.groups > 1)
+    """A depthwise convolution of a backbone, as timm has it and as training has it."""
+    backbone, kernel, stride = request.param
+    plain = next(
+        module
+        for module in timm.create_model(backbone).modules()
+        if isinstance(module, torch.nn.Conv2d)
+        and module.groups > 1
+        and (module.kernel_size[0], module.stride[0]) == (kernel, stride)
+    )
     changed = copy.deepcopy(plain)
     with_float32_gradients(torch.nn.Sequential(changed))
     return plain, changed

@@ -14,6 +14,7 @@ from ladnn_hf.augmentation import SliceDataset, strong
 from ladnn_hf.backbone_weights import load_backbone_weights, normalisation
 from ladnn_hf.calibration import choose_threshold, fit_temperature
 from ladnn_hf.metrics import decision_metrics, lesion_metrics, probability_metrics, to_json
+from ladnn_hf.preprocessing_ladnn import to_grey
 from ladnn_hf.recipes import parse_arguments
 from ladnn_hf.slice_dataset import FEATURES, join_sources
 from ladnn_hf.training import train
@@ -117,11 +118,14 @@ def test_a_run_without_evaluation_keeps_its_last_weights(phantom_slices, tmp_pat
     assert (tmp_path / "model.safetensors").exists()
 
 
-@pytest.mark.parametrize("flag", ["--push_to_hub", "--label_smoothing_factor=0.1", "--neftune_noise_alpha=5"])
-def test_a_flag_that_would_drop_the_joint_loss_is_refused(phantom_slices, tmp_path, flag):
+@pytest.mark.parametrize(
+    "flag", ["--hub_token=hf_secret", "--label_smoothing_factor=0.1", "--neftune_noise_alpha=5"]
+)
+def test_a_flag_that_is_not_supported_is_refused(phantom_slices, tmp_path, flag):
     result = run_ladnn("train", "--dataset", phantom_slices, "--output_dir", tmp_path, flag)
     assert result.returncode == 1
     assert result.stderr.strip().splitlines()[-1].startswith("ladnn: Expected no " + flag.split("=")[0])
+    assert "hf_secret" not in result.stderr
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(phantom_slices, tmp_path):
@@ -314,6 +318,27 @@ def test_augmentation_depends_on_seed_epoch_and_index_alone():
     assert torch.equal(pixels(1, 2, 0), first)
     for other in ((2, 2, 0), (1, 3, 0), (1, 2, 1)):
         assert not torch.equal(pixels(*other), first)
+
+
+@pytest.mark.parametrize("crop_to_lungs", [False, True])
+def test_slices_decoded_once_are_what_the_processor_makes_of_them(crop_to_lungs, tmp_path):
+    rows = datasets.Dataset.from_list(list(phantom_rows(4, 0)), features=FEATURES)
+    processor = LaDnnImageProcessor(size={"height": 40, "width": 48}, crop_to_lungs=crop_to_lungs)
+    expected = processor(rows["image"][:])["pixel_values"]
+    for folder in (None, tmp_path, tmp_path):  # in memory, decoded, and found again
+        found = [row["pixel_values"] for row in SliceDataset(rows, processor, folder=folder)]
+        assert np.array_equal(torch.stack(found), expected)
+    assert len(list(tmp_path.iterdir())) == 1
+    list(SliceDataset(rows, LaDnnImageProcessor(), folder=tmp_path))
+    assert len(list(tmp_path.iterdir())) == 2, "another size is not taken from the slices of the first"
+
+
+def test_every_slice_is_decoded_once_in_a_run_and_nothing_of_it_stays(phantom_slices, tmp_path, monkeypatch):
+    decoded = []
+    monkeypatch.setattr("ladnn_hf.decoded_slices.to_grey", lambda p: decoded.append(p) or to_grey(p))
+    train_micro(phantom_slices, tmp_path, "--num_train_epochs", "3")
+    assert len(decoded) == 24 + 8
+    assert not (tmp_path / "decoded").exists()
 
 
 def test_temperature_and_threshold_are_recovered_from_logits():
