@@ -14,6 +14,7 @@ _CORE = {
     "LaDnnOutput": "modeling_ladnn",
     "joint_loss": "loss_ladnn",
     "LaDnnImageProcessor": "image_processing_ladnn",
+    "LaDnnPipeline": "pipeline_ladnn",
 }
 _EXPORTS = _CORE | {
     "CLASSES": "labels",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .command_parsers import add_command, add_new_folder
 from .contribution_commands import add_contributions
+from .push_commands import say_commit
 
 
 def add_data(commands) -> None:
@@ -105,8 +106,9 @@ def add_data(commands) -> None:
         "push a data set to the Hub",
         "Push a data set to the Hugging Face Hub, in one commit: Parquet with the images inside, and a card "
         "with counts, provenance, known faults, licence and citation. `datasets.load_dataset` gives it back, "
-        "without a script. The repository is made private if it is not there; nothing goes to a public one "
-        "unless you say that you may share the images.",
+        "without a script. Each file is listed as new, changed, same or removed. The repository is made "
+        "private if it is not there; nothing goes to a public one unless you say that you may share the "
+        "images.",
         "example: ladnn data push covid_ct OWNER/covid_ct --audit audit/audit.json",
     )
     _add_dataset(push)
@@ -237,14 +239,11 @@ def _data_audit(arguments: argparse.Namespace, _: list[str]) -> int:
 def _data_push(arguments: argparse.Namespace, _: list[str]) -> int:
     from .data_push import push_dataset
 
-    pushed = push_dataset(
+    commit = push_dataset(
         arguments.dataset,
         arguments.repo_id,
         audit=arguments.audit,
         public=arguments.public,
         dry_run=arguments.dry_run,
     )
-    for path, size in pushed.sizes.items():
-        print(f"{size:>13,} bytes  {path}")
-    print(pushed.url or f"{arguments.repo_id}: nothing sent.")
-    return 0
+    return say_commit(commit, arguments.repo_id)

@@ -5,7 +5,6 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +12,14 @@ from datasets import DatasetDict
 
 from .audit import facts, split_facts
 from .cards import LesionAgreement, dataset_card
-from .hub import Upload, check_push, check_repo_id, push_files
+from .hub import check_push, check_repo_id, push_files
 from .metrics import to_json
 from .parquet_shards import write_shards
 from .slice_dataset import load_slices
+from .uploads import Commit, Upload
 
 _REPLACES = ("README.md", "data_facts.json", "data/*.parquet")
 """What a push writes; what an earlier one left of it and this one does not write goes."""
-
-
-@dataclass(frozen=True)
-class Pushed:
-    """What a push sent, or would send.
-
-    Attributes:
-        sizes: Bytes of each file, by its path in the repository.
-        url: The commit; None where nothing was sent.
-    """
-
-    sizes: dict[str, int]
-    url: str | None
 
 
 def push_dataset(
@@ -42,7 +29,7 @@ def push_dataset(
     audit: Path | None = None,
     public: bool = False,
     dry_run: bool = False,
-) -> Pushed:
+) -> Commit:
     """Push a saved data set of slices, so that `datasets.load_dataset(repo_id)` gives it back.
 
     Args:
@@ -50,7 +37,7 @@ def push_dataset(
         repo_id: `OWNER/NAME`; it is made if it is not there.
         audit: `audit.json` of this very data set, whose findings go into the card.
         public: Let everybody see the images. Only who may share them may say so.
-        dry_run: Prepare everything and send nothing; no token or network is needed.
+        dry_run: Prepare everything, look what is there, and send nothing.
 
     Raises:
         ValueError: The folder is no data set, the audit is not its audit, or the Hub does not take it.
@@ -63,19 +50,16 @@ def push_dataset(
     if not dry_run:
         check_push(repo_id, "dataset", public)
     with _written(repo_id, slices, splits, audited) as uploads:
-        sizes = {upload.path: upload.size for upload in uploads}
-        if dry_run:
-            return Pushed(sizes, None)
         rows = sum(map(len, slices.values()))
-        commit = push_files(
+        return push_files(
             uploads,
             repo_id,
             repo_type="dataset",
             message=f"Push {rows} slices with ladnn_hf",
             public=public,
             replaces=_REPLACES,
+            dry_run=dry_run,
         )
-    return Pushed(sizes, commit.url)
 
 
 def _check_splits(slices: DatasetDict) -> None:

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import numpy as np
+from PIL import Image
 from transformers import BaseImageProcessor, BatchFeature
 from transformers.image_transforms import to_pil_image
 from transformers.image_utils import ImageInput, make_flat_list_of_images
@@ -65,24 +66,34 @@ class LaDnnImageProcessor(BaseImageProcessor):
         """
         size = (self.size["height"], self.size["width"])
         greys = [to_grey(to_pil_image(image)) for image in make_flat_list_of_images(images)]
-        boxes = [lung_box(grey) if self.crop_to_lungs else None for grey in greys]
         pixel_values = [
-            to_pixel_values(grey, size, self.image_mean, self.image_std, box)
-            for grey, box in zip(greys, boxes, strict=True)
+            to_pixel_values(grey, size, self.image_mean, self.image_std, self.field_of_view(grey))
+            for grey in greys
         ]
         return BatchFeature(
             {"pixel_values": np.stack(pixel_values)}, tensor_type=return_tensors or TensorType.NUMPY
         )
 
+    def field_of_view(self, grey: Image.Image) -> tuple[float, float, float, float] | None:
+        """What of a slice the network is shown, and so what its maps are of.
+
+        Args:
+            grey: Mode `L`, any size.
+
+        Returns:
+            (left, upper, right, lower) in pixels; None for the whole slice.
+        """
+        return lung_box(grey) if self.crop_to_lungs else None
+
     def post_process_slices(self, outputs) -> list[dict]:
-        """Probabilities of a `LaDnnOutput`, one dictionary a slice.
+        """Probabilities of a `LaDnnOutput`, one dictionary a slice; `LaDnnPipeline` also decides.
 
         Returns:
             `{"covid_probability": p, "lesions": {"GGO": p, ...}}`, each p in [0, 1].
         """
         covid, lesions = to_probabilities(
-            outputs.logits.detach().float().cpu().numpy(),
-            outputs.lesion_logits.detach().float().cpu().numpy(),
+            outputs["logits"].detach().float().cpu().numpy(),
+            outputs["lesion_logits"].detach().float().cpu().numpy(),
         )
         return [
             {"covid_probability": float(p), "lesions": dict(zip(LESIONS, row.tolist(), strict=True))}

@@ -10,6 +10,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from . import __version__
 from .configuration_ladnn import LaDnnConfig
 from .evaluation import to_body
+from .labels import CLASSES, LESION_NAMES
 from .model_folder import read_report, read_training, weights_sha256
 from .rendering import render
 from .resources import model_card_folder
@@ -52,6 +53,8 @@ def model_card(
     reports: Sequence[Mapping[str, Any]] = (),
     training: Mapping[str, Any] | None = None,
     repo_id: str | None = None,
+    *,
+    parameters: int,
 ) -> str:
     """The card of a model, with its scores as text and as the `model-index` that the Hub reads.
 
@@ -60,6 +63,7 @@ def model_card(
         reports: What `evaluation.evaluate` says of it, one a split; none for a model not evaluated.
         training: The `metrics.json` that training wrote, where it is there.
         repo_id: Where the model goes, if that is known.
+        parameters: How many the network has.
 
     Raises:
         ValueError: The card's metadata are not what the Hub accepts.
@@ -74,6 +78,9 @@ def model_card(
         metadata=_model_metadata(config, reports, training, facts).to_yaml(),
         config=config,
         repo_id=repo_id,
+        parameters=parameters,
+        classes=CLASSES,
+        lesion_names=LESION_NAMES,
         version=__version__,
         facts=facts,
         reports=reports,

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from .engines import ONNX
 from .hub import hub_api
-from .model_folder import WEIGHTS
+from .model_folder import ONNX, WEIGHTS
 
 _ON_HUB = re.compile(
     r"(?P<repo_id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII

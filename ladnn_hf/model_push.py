@@ -2,19 +2,22 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import __version__
 from .checkpoints import load_checkpoint
-from .engines import ONNX
 from .export import MEASURED, export_hf, write_onnx
 from .hub import check_push, check_repo_id, push_files
 from .inference import BUNDLED, Predictor
 from .model_cards import stored_facts
+from .model_folder import ONNX, WEIGHTS
 from .uploads import Commit, Place, Upload
 
 _REPLACES = (ONNX, *MEASURED, "*_ladnn.py")
 """What a push may write; what an earlier one left of it and this one does not write goes."""
+_KEPT = ("config.json", WEIGHTS, "preprocessor_config.json", "trainer_state.json")
+"""Of a checkpoint, what is no pickle."""
 
 
 def push_model(
@@ -46,12 +49,10 @@ def push_model(
     Predictor(model)  # says what is wrong with weights, settings or export before anything is sent
     if not dry_run:
         check_push(repo_id, "model", public)
-    with tempfile.TemporaryDirectory(prefix="ladnn-push-") as parent:
-        folder = Path(parent) / "model"
-        export_hf(model, folder)
+    with _exported(model, repo_id) as folder:
         lacks = [*_add_onnx(folder), *_unmeasured(model)]
         commit = push_files(
-            [Upload(path.name, path) for path in sorted(folder.iterdir())],
+            _uploads(folder),
             repo_id,
             repo_type="model",
             message=f"Push LA-DNN with ladnn_hf {__version__}",
@@ -61,6 +62,53 @@ def push_model(
             dry_run=dry_run,
         )
     return commit, lacks
+
+
+def push_checkpoint(
+    checkpoint: Path,
+    repo_id: str,
+    *,
+    keep_as: str | None = None,
+    place: Place | None = None,
+    public: bool = False,
+) -> Commit:
+    """Push what a run has reached: as `push_model`, without the ONNX export, which takes time.
+
+    Args:
+        checkpoint: Folder that `Trainer` saved in the middle of a run.
+        repo_id: `OWNER/NAME`; it is made if it is not there.
+        keep_as: Folder of the repository where the checkpoint also stays, to be compared or started from
+            with `--model`: without the optimizer's state, which torch pickles, no run resumes from it. None
+            for no such folder.
+        place: As for `push_model`.
+        public: Let everybody see it.
+
+    Raises:
+        ValueError: As `push_model`.
+    """
+    with _exported(checkpoint, repo_id) as folder:
+        kept = [Upload(f"{keep_as}/{name}", checkpoint / name) for name in _KEPT] if keep_as else []
+        return push_files(
+            _uploads(folder) + kept,
+            repo_id,
+            repo_type="model",
+            message=f"Training in progress: {checkpoint.name}",
+            public=public,
+            replaces=_REPLACES,
+            place=place,
+        )
+
+
+@contextmanager
+def _exported(model: Path, repo_id: str) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="ladnn-push-") as parent:
+        folder = Path(parent) / "model"
+        export_hf(model, folder, repo_id)
+        yield folder
+
+
+def _uploads(folder: Path) -> list[Upload]:
+    return [Upload(path.name, path) for path in sorted(folder.iterdir())]
 
 
 def _add_onnx(folder: Path) -> Iterator[str]:

@@ -44,9 +44,14 @@ def add_push(commands) -> None:
 
 def _push(arguments: argparse.Namespace, _: list[str]) -> int:
     commit = _push_space(arguments) if arguments.space else _push_model(arguments)
+    return say_commit(commit, arguments.repo_id)
+
+
+def say_commit(commit, repo_id: str) -> int:
+    """Print what a push changes, a file a line, and last where it went; the exit status."""
     for change in commit.changes:
         print(f"{change.state:8} {change.size:>13,} bytes  {change.path}")
-    print(commit.url or f"{arguments.repo_id}: nothing sent.")
+    print(commit.url or f"{repo_id}: nothing sent.")
     return 0
 
 

@@ -15,6 +15,7 @@ import json
 import re
 import secrets
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, cached_property
@@ -198,11 +199,13 @@ class Refusal(Exception):
 class Fault:
     """What befalls the next requests: a status or, without one, a broken connection."""
 
-    method: str
+    method: str | None
     path: re.Pattern[str]
     times: int
     status: int | None = None
     in_answer: bool = False
+    after: int = 0
+    then: Callable[[], None] = lambda: None
 
 
 class Hub:
@@ -292,13 +295,32 @@ class Hub:
         in_answer = in_answer or method == "GET"
         self._faults.append(Fault(method, re.compile(path_pattern), times, in_answer=in_answer))
 
+    def drop_at(self, number: int, in_answer: bool = False, then: Callable[[], None] = lambda: None) -> None:
+        """Breaks the connection at the request with this number from now on, the next being 0.
+
+        Other faults are forgotten. With `in_answer` the request is carried out first.
+
+        Args:
+            number: How many requests are left alone.
+            in_answer: As for `drop_next`.
+            then: Called when it is broken.
+        """
+        self._faults = [Fault(None, re.compile(""), 1, in_answer=in_answer, after=number, then=then)]
+
+    def forgive(self) -> None:
+        """Forgets the faults that are still to come."""
+        self._faults = []
+
     def take_fault(self, method: str, path: str) -> Fault | None:
         """The fault that befalls a request, which is one less to come."""
         with self._lock:
             for fault in self._faults:
-                if fault.times and fault.method == method and fault.path.search(path):
+                if not (fault.times and fault.method in (method, None) and fault.path.search(path)):
+                    continue
+                if not fault.after:
                     fault.times -= 1
                     return fault
+                fault.after -= 1
         return None
 
     def answer(self, request: "_Connection") -> Answer:
@@ -559,13 +581,17 @@ class _Connection(BaseHTTPRequestHandler):
         with contextlib.suppress(ConnectionError):  # of a client that leaves early
             if fault and not fault.status and not fault.in_answer:
                 self.rfile.read(length // 2)
+                fault.then()
                 self.close_connection = True
                 return
             self.body = self.rfile.read(length)
             if fault and fault.status:
                 self._send(Answer({"error": "This failure was asked for"}, fault.status))
-            else:
-                self._send(self.hub.answer(self), half=fault is not None)
+                return
+            answer = self.hub.answer(self)
+            if fault:
+                fault.then()
+            self._send(answer, half=fault is not None)
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
 

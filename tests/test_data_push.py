@@ -147,7 +147,7 @@ def test_a_push_is_private_and_one_commit_with_the_card_and_parquet_alone(pushed
 
 def test_pushing_the_same_again_makes_no_commit(pushed):
     assert pushed.again["status"] == 0
-    assert pushed.again["out"] == pushed.first.stdout
+    assert pushed.again["out"] == pushed.first.stdout.replace("new ", "same")
 
 
 @pytest.mark.parametrize("streaming", [False, True])
@@ -210,14 +210,14 @@ def test_an_audit_goes_into_the_card_and_names_no_slice(pushed):
         assert "secret" not in text and "a report" not in text
 
 
-def test_a_dry_run_lists_what_would_go_and_asks_the_hub_for_nothing(hub, phantom_slices, tmp_path):
-    said = push(hub, tmp_path, phantom_slices, REPO, "--dry-run", token="")
-    assert said.returncode == 0, said.stderr
-    *listed, last = said.stdout.splitlines()
+def test_a_dry_run_lists_what_would_go_and_sends_nothing(hub, phantom_slices, tmp_path):
+    (said,) = pushes(hub.environment(tmp_path), {"arguments": [phantom_slices, REPO, "--dry-run"]})
+    assert said["status"] == 0, said["err"]
+    *listed, last = said["out"].splitlines()
     assert {".gitattributes", *(line.split()[-1] for line in listed)} == FILES
-    assert all(int(line.split()[0].replace(",", "")) > 0 for line in listed)
+    assert all(line.startswith("new ") and int(line.split()[1].replace(",", "")) > 0 for line in listed)
     assert last == f"{REPO}: nothing sent."
-    assert not hub.requests and not hub.repos
+    assert not hub.repos and {method for method, _ in hub.requests} <= {"GET", "HEAD"}
 
 
 def test_images_become_public_by_the_flag_alone(hub, phantom_slices, tmp_path):

@@ -15,11 +15,14 @@ from ladnn_hf import Predictor, draw_phantom
 from ladnn_hf.inference import BUNDLED
 
 REPO = "tester/ladnn"
-CORE = {path.name for path in (ROOT / "ladnn_hf").glob("*_ladnn.py")} | {"labels.py"}
+CORE = {path.name for path in (ROOT / "ladnn_hf").glob("*_ladnn.py")}
+CORE |= {"attention.py", "labels.py", "picture_checks.py"}
 WRITTEN = CORE | {
     ".gitattributes",
     "README.md",
     "config.json",
+    "fine_tune.ipynb",
+    "fine_tune.py",
     "handler.py",
     "model.safetensors",
     "preprocessor_config.json",
@@ -44,13 +47,20 @@ for case in cases:
     said.append({"status": status, "out": streams[0].getvalue(), "err": streams[1].getvalue()})
 print(json.dumps(said))
 """
-PIPELINE = """
-import json, sys, warnings
-from transformers import pipeline
+REMOTE = """
+import json, sys
+sys.modules["ladnn_hf"] = None  # an import of the package fails
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 repo, revision, picture = sys.argv[1:]
-classify = pipeline("image-classification", model=repo, revision=revision, trust_remote_code=True)
-assert not [name for name in sys.modules if name.split(".")[0] == "ladnn_hf"]
-print(json.dumps({answer["label"]: answer["score"] for answer in classify(picture)}))
+where = {"revision": revision, "trust_remote_code": True}
+classify = pipeline("image-classification", model=repo, **where)
+scores = {answer["label"]: answer["score"] for answer in classify(picture)}
+model = AutoModelForImageClassification.from_pretrained(repo, **where).eval()
+pixels = AutoImageProcessor.from_pretrained(repo, **where)(Image.open(picture), return_tensors="pt")
+covid = model(**pixels).logits.softmax(dim=1)[0, 1].item()
+whole = pipeline("chest-ct-classification", model=repo, **where)(picture, gate=False)
+print(json.dumps([scores, covid, whole]))
 """
 ENDPOINT = """
 import base64, importlib.util, json, sys
@@ -173,13 +183,22 @@ def test_the_same_push_again_sends_nothing_and_keeps_the_tag(published):
     assert published.again.out.splitlines()[-1] == published.pushed.out.splitlines()[-1]
 
 
-def test_pipeline_gives_the_same_number_by_remote_code(published, phantom_file, in_package, tmp_path):
+def test_each_way_of_transformers_gives_the_same_numbers_by_remote_code_and_then_offline(
+    published, phantom_file, in_package, tmp_path
+):
     environment = published.hub.environment(tmp_path)
-    said = run_python(PIPELINE, REPO, "v1", phantom_file, cwd=tmp_path, env=environment)
-    assert said.returncode == 0, said.stderr
-    scores = json.loads(said.stdout.splitlines()[-1])
-    assert scores["COVID"] == pytest.approx(in_package.covid_probability, abs=1e-4)
-    assert scores["COVID"] + scores["NonCOVID"] == pytest.approx(1, abs=1e-5)
+    for offline in ("0", "1"):
+        asked = len(published.hub.requests)
+        environment |= {"HF_HUB_OFFLINE": offline}
+        said = run_python(REMOTE, REPO, "v1", phantom_file, cwd=tmp_path, env=environment)
+        assert said.returncode == 0, said.stderr
+        scores, covid, whole = json.loads(said.stdout.splitlines()[-1])
+        for found in (scores["COVID"], covid, whole["covid_probability"]):
+            assert found == pytest.approx(in_package.covid_probability, abs=1e-4)
+        assert scores["COVID"] + scores["NonCOVID"] == pytest.approx(1, abs=1e-5)
+        assert whole["lesions"] == pytest.approx(in_package.lesions, abs=1e-4)
+        assert (whole["decision"], whole["label"]) == (in_package.decision, in_package.label)
+        assert (len(published.hub.requests) == asked) == (offline == "1")
 
 
 def test_an_endpoint_answers_whole_as_its_service_calls_it(published, phantom_file, in_package, tmp_path):
@@ -214,6 +233,21 @@ def test_only_what_answers_is_fetched_even_if_a_download_breaks_off(published, p
     assert said.returncode == 0, said.stderr
     fetched = {path.name for path in tmp_path.rglob("snapshots/*/*")}
     assert fetched == {"config.json", "preprocessor_config.json", "report.json", "model.onnx"}
+
+
+def test_a_download_broken_off_for_good_is_said_and_completed_by_the_next(published, phantom_file, tmp_path):
+    environment = published.hub.environment(tmp_path)
+    case = ["predict", phantom_file, "--model", REPO, "--format", "json"]
+    published.hub.drop_next("GET", "/resolve/.*/model.onnx", times=99)
+    (broken,) = commands(environment, case)
+    published.hub.forgive()
+    (offline,) = commands(environment | {"HF_HUB_OFFLINE": "1"}, case)  # what is half there is not whole
+    for said in (broken, offline):
+        assert said.status and not said.out and "Traceback" not in said.err
+        words = f"{REPO}: expected a folder, or a model from {published.hub.url}, found neither"
+        assert words in said.err.splitlines()[-1]
+    (complete,) = commands(environment, case)
+    assert complete.status == 0 and complete.out == published.predicted.out.replace("@v1", "")
 
 
 def test_a_model_that_cannot_be_had_is_refused_in_words(published, phantom_file, tmp_path):
@@ -282,22 +316,6 @@ def test_a_push_tells_what_differs_and_goes_to_a_branch_or_a_pull_request(hub, m
         files = hub.files("model", REPO, revision)
         assert json.loads(files["config.json"])["threshold"] == 0.75 and "metrics.json" not in files
     assert len(hub.commits("model", REPO)) == 2 and "metrics.json" in hub.files("model", REPO, "v1")
-
-
-def test_an_interrupted_push_leaves_the_repository_as_it_was_and_the_next_completes_it(
-    hub, micro_folder, tmp_path
-):
-    environment, case = hub.environment(tmp_path), ["push", micro_folder, REPO, "--tag", "v1"]
-    hub.fail_next("PUT", "/lfs-objects/", status=403)
-    hub.drop_next("POST", "/commit/", times=1)
-    hub.fail_next("POST", "/tag/", status=500)
-    unstored, uncommitted, untagged, complete = commands(environment, *[case] * 4, without=["onnx"])
-    for said in (unstored, uncommitted, untagged):
-        sentence(said)
-    assert set(states(complete).values()) == {"same"}
-    assert len(hub.commits("model", REPO)) == 2
-    assert set(hub.files("model", REPO, "v1")) == WRITTEN
-    assert len([path for method, path in hub.requests if method == "PUT"]) == 2  # one refused, one stored
 
 
 def test_each_bad_input_gets_its_sentence(hub, micro_folder, tmp_path):
