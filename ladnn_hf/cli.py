@@ -211,6 +211,7 @@ def _predict(arguments: argparse.Namespace, _: list[str]) -> int:
     from tqdm import tqdm
 
     from .inference import Predictor
+    from .model_pull import ModelNotHad
     from .reading import list_slices
 
     # A file's faults are said once, as its refusal; Pillow's own asides are not answers.
@@ -224,7 +225,7 @@ def _predict(arguments: argparse.Namespace, _: list[str]) -> int:
             stream = stack.enter_context(opened(arguments.output))  # last: a failure replaces nothing
         except (ValueError, OSError) as error:
             print(f"ladnn predict: {' '.join(str(error).split())}", file=sys.stderr)
-            return 2
+            return 1 if isinstance(error, ModelNotHad) else 2
         paths = list(list_slices(arguments.paths))
         answers = tqdm(predictor.predict(paths), total=len(paths), unit="slice", delay=2, disable=None)
         all_well = True

@@ -19,6 +19,10 @@ _NEEDED = ("config.json", "preprocessor_config.json", "report.json", ONNX)
 """What answers a slice and says how well; the weights are fetched only where there is no export."""
 
 
+class ModelNotHad(ValueError):
+    """The Hub has no such model or revision, does not let it be read, or does not answer."""
+
+
 def model_folder(model: str | Path) -> Path:
     """The folder of a model.
 
@@ -27,7 +31,7 @@ def model_folder(model: str | Path) -> Path:
             a revision being a branch, a tag or a commit. What was fetched is found again without a network.
 
     Raises:
-        ValueError: The Hub has no such model or revision, or does not answer.
+        ModelNotHad: The Hub does not give it.
     """
     named = None if Path(model).exists() else _ON_HUB.fullmatch(str(model))
     return _fetched(str(model), named["repo_id"], named["revision"]) if named else Path(model)
@@ -40,7 +44,7 @@ def check_export(model: str) -> None:
         model: `OWNER/NAME` or `OWNER/NAME@REVISION`.
 
     Raises:
-        ValueError: As `model_folder`, or it has no ONNX export.
+        ValueError: As `model_folder`, it has no ONNX export, or it is not named so.
     """
     named = _ON_HUB.fullmatch(model)
     if named is None:
@@ -71,16 +75,16 @@ def _in_words(model: str) -> Iterator[None]:
     try:
         yield
     except errors.RevisionNotFoundError as error:
-        raise ValueError(
+        raise ModelNotHad(
             f"{model}: expected a branch, tag or commit after the @, found none of that name; name another."
         ) from error
     except errors.RepositoryNotFoundError as error:
-        raise ValueError(
+        raise ModelNotHad(
             f"{model}: expected a folder, or a model on the Hub that you may read, found neither; check the "
             "name, or run `hf auth login`."
         ) from error
     except (errors.HTTPError, errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
-        raise ValueError(
+        raise ModelNotHad(
             f"{model}: expected a folder, or a model from {constants.ENDPOINT}, found neither "
             f"({type(error).__name__}); check the name, your token and the network."
         ) from error
