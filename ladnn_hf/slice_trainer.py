@@ -67,6 +67,12 @@ class LaDnnTrainer(HubTrainer):
         super().__init__(*args, compute_loss_func=joint_loss, **kwargs)
         self.mixup = mixup
 
+    def _run_epoch(self, *args, **kwargs) -> None:
+        if self.state.global_step < self.state.max_steps:
+            super()._run_epoch(*args, **kwargs)
+        else:  # resumed after its last step, in the middle of an epoch: `Trainer` would take one more
+            self.control.should_training_stop = True
+
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The joint loss; in training with mixup, of mixed slices against the labels of both."""
         if not model.training:

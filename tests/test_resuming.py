@@ -93,6 +93,16 @@ def test_the_run_goes_on_from_the_checkpoint_before_a_broken_one(phantom_slices,
     assert same_weights(folder, undisturbed)
 
 
+def test_a_run_that_was_stopped_after_its_last_step_takes_no_other(phantom_slices, undisturbed, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(undisturbed, folder)
+    for name in ("model.safetensors", "metrics.json"):
+        (folder / name).unlink()
+    train_micro(phantom_slices, folder, *STEPS, *RESUME)
+    assert same_weights(folder, undisturbed)
+    assert (folder / "metrics.json").exists()
+
+
 def test_with_no_whole_checkpoint_a_run_begins_anew(phantom_slices, undisturbed, tmp_path, capsys):
     train_micro(phantom_slices, tmp_path / "run", *STEPS, *RESUME)
     assert "no whole checkpoint yet; the run begins anew" in capsys.readouterr().err
