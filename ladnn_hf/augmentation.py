@@ -16,6 +16,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from .decoded_slices import DecodedSlices, NetworkView, WholeView
+from .drawn_opacities import draw_opacities
 from .image_processing_ladnn import LaDnnImageProcessor
 from .preprocessing_ladnn import to_pixel_values
 from .slice_dataset import NO_LESIONS
@@ -90,6 +91,7 @@ class SliceDataset(torch.utils.data.Dataset):
         groups: (N,) the group of each row, counted from 0: an epoch draws equally often from each group,
             all of a group's rows before one of them comes again. None to take each row once.
         folder: Where the decoded slices are kept; None for memory.
+        drawn: Share of the negatives into which opacities are drawn, which makes them positives.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class SliceDataset(torch.utils.data.Dataset):
         seed: int = 0,
         groups: np.ndarray | None = None,
         folder: Path | None = None,
+        drawn: float = 0.0,
     ):
         view = NetworkView(processor) if augmentation is None else WholeView(processor)
         self.slices = DecodedSlices(rows, view, folder)
@@ -110,6 +113,7 @@ class SliceDataset(torch.utils.data.Dataset):
         self.processor = processor
         self.augmentation = augmentation
         self.seed = seed
+        self.drawn = drawn
         self._groups = [] if groups is None else [np.flatnonzero(groups == g) for g in np.unique(groups)]
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # data loader's workers see it
 
@@ -129,19 +133,21 @@ class SliceDataset(torch.utils.data.Dataset):
         An index from the length on is of a slice that only fills up a batch.
         """
         counts, index = index < len(self), index % len(self)
-        row = self._drawn(index) if self._groups else index
-        grey = self.slices[row] if self.augmentation is None else self._changed(self.slices[row], index)
+        row = self._chosen(index) if self._groups else index
+        grey, label, lesions = self.slices[row], self.labels[row], self.lesion_labels[row]
+        if self.augmentation is not None:
+            grey, label, lesions = self._changed(grey, label, lesions, index)
         size = (self.processor.size["height"], self.processor.size["width"])
         pixel_values = to_pixel_values(
             Image.fromarray(grey), size, self.processor.image_mean, self.processor.image_std
         )
         return {
             "pixel_values": torch.from_numpy(pixel_values),
-            "labels": self.labels[row] if counts else torch.tensor(NOT_COUNTED),
-            "lesion_labels": self.lesion_labels[row],
+            "labels": label if counts else torch.tensor(NOT_COUNTED),
+            "lesion_labels": lesions,
         }
 
-    def _drawn(self, index: int) -> int:
+    def _chosen(self, index: int) -> int:
         """The row at a place of the epoch, a function of (seed, epoch, index) too."""
         turn, group = divmod(index, len(self._groups))
         members = self._groups[group]
@@ -149,14 +155,21 @@ class SliceDataset(torch.utils.data.Dataset):
         again, place = divmod(int(self._epoch) * turns + turn, len(members))
         return int(members[_order(self.seed, group, again, len(members))[place]])
 
-    def _changed(self, grey: np.ndarray, index: int) -> np.ndarray:
-        seed = np.random.SeedSequence((self.seed, int(self._epoch), index)).generate_state(1)[0]
+    def _changed(
+        self, grey: np.ndarray, label: Tensor, lesions: Tensor, index: int
+    ) -> tuple[np.ndarray, Tensor, Tensor]:
+        seeds = np.random.SeedSequence((self.seed, int(self._epoch), index))
+        generator = np.random.default_rng(seeds)
+        if label == 0 and generator.random() < self.drawn and (opaque := draw_opacities(grey, generator)):
+            grey, label, lesions = opaque[0], torch.tensor(1), torch.from_numpy(opaque[1])
         state = torch.get_rng_state()
-        torch.default_generator.manual_seed(int(seed))  # torch.manual_seed takes longer than the changes
+        # torch.manual_seed takes longer than the changes
+        torch.default_generator.manual_seed(int(seeds.generate_state(1)[0]))
         try:
-            return self.augmentation(torch.from_numpy(grey.copy()).unsqueeze(0)).squeeze(0).numpy()
+            grey = self.augmentation(torch.from_numpy(grey.copy()).unsqueeze(0)).squeeze(0).numpy()
         finally:
             torch.set_rng_state(state)
+        return grey, label, lesions
 
 
 @lru_cache(maxsize=256)

@@ -102,6 +102,13 @@ class SliceArguments:
     augmentation: Literal["strong", "published"] = field(
         default="strong", metadata={"help": "random changes"}
     )
+    drawn_opacities: float = field(
+        default=0.0,
+        metadata={
+            "help": "share of the negatives into whose lungs ground glass or consolidation is drawn, which "
+            "makes them positives, so that frame and scanner tell nothing"
+        },
+    )
     mixup: float = field(default=0.0, metadata={"help": "alpha of mixup; 0 for none"})
     adam_l2: bool = field(default=False, metadata={"help": "Adam with L2, not AdamW"})
     lesion_task: bool = field(

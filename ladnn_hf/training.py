@@ -53,7 +53,9 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     augmentation = AUGMENTATIONS[slices.augmentation](processor.size["height"])
     decoded = Path(arguments.output_dir) / "decoded"
     with arguments.main_process_first(desc="decoding"):
-        train_slices = SliceDataset(train_rows, processor, augmentation, arguments.seed, groups, decoded)
+        train_slices = SliceDataset(
+            train_rows, processor, augmentation, arguments.seed, groups, decoded, slices.drawn_opacities
+        )
         validation_slices = SliceDataset(validation_rows, processor, folder=decoded)
     trainer = LaDnnTrainer(
         model=model,

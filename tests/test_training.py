@@ -282,7 +282,7 @@ def test_each_source_has_the_same_share_of_each_class_in_every_epoch():
     seen = set()
     for epoch in range(3):
         slices.set_epoch(epoch)
-        drawn = [slices._drawn(index) for index in range(len(slices))]
+        drawn = [slices._chosen(index) for index in range(len(slices))]
         assert np.bincount(groups[drawn]).tolist() == [5, 5, 5, 5]
         seen |= set(drawn)
     assert seen == set(range(20)), "no row is passed over for good"

@@ -1,0 +1,80 @@
+"""Opacities drawn into slices: where they lie, how they look, and what they make of a label."""
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from conftest import MICRO_SIZE
+from PIL import Image
+from scipy.ndimage import binary_dilation
+
+from ladnn_hf import LaDnnImageProcessor, draw_phantom
+from ladnn_hf.augmentation import SliceDataset
+from ladnn_hf.drawn_opacities import draw_opacities
+from ladnn_hf.labels import LESIONS
+from ladnn_hf.lungs_ladnn import GRID, find_lungs
+
+GGO, CSLD = LESIONS.index("GGO"), LESIONS.index("Csld")
+
+
+@pytest.fixture(scope="module")
+def healthy():
+    return np.asarray(draw_phantom([], size=2 * GRID, seed=3))
+
+
+@pytest.fixture(scope="module")
+def drawn(healthy):
+    return [draw_opacities(healthy, np.random.default_rng(seed)) for seed in range(30)]
+
+
+def test_opacities_are_denser_than_lung_no_denser_than_tissue_and_on_the_lungs_alone(healthy, drawn):
+    near_lungs = binary_dilation(find_lungs(Image.fromarray(healthy)), np.ones((3, 3)))
+    near_lungs = near_lungs.repeat(2, axis=0).repeat(2, axis=1)
+    tissue = np.median(healthy[~near_lungs & (healthy > 60)])
+    for changed, _ in drawn:
+        denser = changed.astype(int) - healthy
+        assert denser.min() >= 0 and denser.max() > 20
+        assert changed[denser > 0].max() <= tissue + 2
+        assert not denser[~near_lungs].any()
+
+
+def test_labels_say_ground_glass_and_consolidation_and_leave_the_rest_open(drawn):
+    labels = np.array([labels for _, labels in drawn])
+    assert labels[:, [GGO, CSLD]].max(axis=1).min() == 1, "something is drawn in each"
+    assert 0 < labels[:, GGO].mean() < 1 and 0 < labels[:, CSLD].mean() < 1
+    assert np.isnan(np.delete(labels, [GGO, CSLD], axis=1)).all()
+
+
+def test_consolidation_hides_what_ground_glass_veils(healthy, drawn):
+    densest = {
+        kind: np.median(
+            [np.quantile(changed[changed > healthy], 0.9) for changed, labels in drawn if labels[kind]]
+        )
+        for kind in (GGO, CSLD)
+    }
+    assert densest[CSLD] > densest[GGO] + 20
+
+
+def test_without_lungs_nothing_is_drawn():
+    assert draw_opacities(np.full((64, 64), 128, np.uint8), np.random.default_rng(0)) is None
+
+
+def test_negatives_with_drawn_opacities_are_learned_as_positives_and_others_stay_as_they_are():
+    pictures = [draw_phantom([], size=96, seed=seed) for seed in range(20)]
+    rows = datasets.Dataset.from_dict({"image": pictures, "label": [seed % 2 for seed in range(20)]})
+    processor = LaDnnImageProcessor(size={"height": MICRO_SIZE, "width": MICRO_SIZE})
+    same = torch.nn.Identity()
+    plain = list(SliceDataset(rows, processor, same, seed=1))
+    half = list(SliceDataset(rows, processor, same, seed=1, drawn=0.5))
+    again = list(SliceDataset(rows, processor, same, seed=1, drawn=0.5))
+    changed = [
+        not torch.equal(a["pixel_values"], b["pixel_values"]) for a, b in zip(plain, half, strict=True)
+    ]
+    assert 2 <= sum(changed) <= 8
+    for row, (before, after, repeated, is_changed) in enumerate(
+        zip(plain, half, again, changed, strict=True)
+    ):
+        assert torch.equal(after["pixel_values"], repeated["pixel_values"])
+        assert is_changed <= (before["labels"] == 0)
+        assert after["labels"] == (1 if is_changed else row % 2)
+        assert after["lesion_labels"].isnan().all() != is_changed
