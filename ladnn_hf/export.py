@@ -23,7 +23,7 @@ _FINE_TUNING = ("fine_tune.py", "fine_tune.ipynb")
 """Files of `model_card/` that go with a model."""
 
 
-def export_hf(model: Path, output: Path, repo_id: str | None = None) -> None:
+def export_hf(model: Path, output: Path, repo_id: str | None = None) -> LaDnnForImageClassification:
     """Write the folder that the Hub carries: weights, config, processor and the core's source.
 
     `AutoModelForImageClassification.from_pretrained(output, trust_remote_code=True)` loads it where
@@ -36,6 +36,9 @@ def export_hf(model: Path, output: Path, repo_id: str | None = None) -> None:
         model: A model folder.
         output: A folder that is not there yet.
         repo_id: Where the model goes on the Hub, for card, script and notebook to name; None if that is open.
+
+    Returns:
+        The network that was written.
 
     Raises:
         ValueError: `output` is there already, `model` is no model folder, or its report is of other weights.
@@ -56,6 +59,7 @@ def export_hf(model: Path, output: Path, repo_id: str | None = None) -> None:
         for name in (ONNX, *MEASURED):
             if (model / name).is_file():
                 shutil.copy(model / name, folder / name)
+    return network
 
 
 def export_onnx(model: Path, output: Path) -> None:

@@ -37,9 +37,10 @@ def check_push(repo_id: str, repo_type: str, public: bool) -> None:
     """Ask the Hub whether a push can go well, before any work is done for it.
 
     Raises:
-        ValueError: There is no token that writes, the Hub does not answer, or the repository is there
-            and does not have the visibility that is asked for.
+        ValueError: The repository is not named as the Hub has it, there is no token that writes, the Hub does
+            not answer, or the repository is there and does not have the visibility that is asked for.
     """
+    check_repo_id(repo_id)
     api = hub_api()
     with in_words(repo_id):
         token = api.whoami().get("auth", {}).get("accessToken", {})
