@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from transformers.utils import logging
 
 from . import LaDnnForImageClassification, LaDnnImageProcessor
-from .model_folder import read_json
+from .model_folder import WEIGHTS, found_instead, read_json
 from .model_pull import model_folder
 
 _BROKEN = (
@@ -30,6 +30,11 @@ def load_checkpoint(model: str | Path) -> tuple[LaDnnForImageClassification, LaD
     """
     folder = model_folder(model, whole=True)
     read_json(folder, "config.json")  # where there is none, transformers would ask the Hub for such a name
+    if not (folder / WEIGHTS).is_file():
+        raise ValueError(
+            f"{model}: expected {WEIGHTS}, found {found_instead(folder)}; save the model with "
+            "save_pretrained, or make one of the authors' checkpoint with `ladnn convert`."
+        )
     remedy = "give a model that `ladnn train` or save_pretrained wrote"
     try:
         with _quietly():

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
@@ -34,6 +35,11 @@ def stored_facts(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any] | N
     """
     stored = read_report(folder)
     reports = [stored] if "split" in stored else [stored[name] for name in SPLITS[::-1] if name in stored]
+    if not all(isinstance(report, dict) and "weights_sha256" in report for report in reports):
+        raise ValueError(
+            f"{folder / 'report.json'}: expected what `ladnn evaluate` writes, found something else; run it "
+            "again or remove the file."
+        )
     digest = weights_sha256(folder)
     if any(report["weights_sha256"] != digest for report in reports):
         raise ValueError(
@@ -66,8 +72,25 @@ def model_card(
         parameters: How many the network has.
 
     Raises:
-        ValueError: The card's metadata are not what the Hub accepts.
+        ValueError: Facts are missing in a report or in `training`, or the card's metadata are not what the
+            Hub accepts.
     """
+    try:
+        return _rendered(config, reports, training, repo_id, parameters)
+    except (LookupError, TypeError, AttributeError, jinja2.UndefinedError) as error:
+        raise ValueError(
+            "expected report.json and metrics.json as `ladnn evaluate` and `ladnn train` write them, found "
+            f"them without all that a card says ({error}); run these again or remove the files."
+        ) from error
+
+
+def _rendered(
+    config: LaDnnConfig,
+    reports: Sequence[Mapping[str, Any]],
+    training: Mapping[str, Any] | None,
+    repo_id: str | None,
+    parameters: int,
+) -> str:
     folder = model_card_folder()
     facts = yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8"))
     hours = (training or {}).get("train_seconds", 0) / 3600

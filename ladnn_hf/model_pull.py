@@ -3,6 +3,7 @@
 huggingface_hub is imported when a model is fetched: it reads `HF_ENDPOINT` then, and takes time.
 """
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,11 +63,16 @@ def check_export(model: str) -> None:
 
 
 def _fetched(model: str, repo_id: str, revision: str | None, whole: bool) -> Path:
+    logging.getLogger("huggingface_hub._snapshot_download").setLevel(logging.ERROR)  # said in our words below
     fetch = partial(hub_api().snapshot_download, repo_id, revision=revision)
     with _in_words(model):
         folder = Path(fetch(allow_patterns=list(_WHOLE if whole else _NEEDED)))
         if not (whole or (folder / ONNX).is_file()):
             fetch(allow_patterns=[WEIGHTS])
+    if not (folder / "config.json").is_file():
+        raise ModelNotHad(
+            f"{model}: expected a LA-DNN model, found a repository without config.json; name another."
+        )
     return folder
 
 
@@ -85,6 +91,11 @@ def _in_words(model: str) -> Iterator[None]:
         raise ModelNotHad(
             f"{model}: expected a folder, or a model on the Hub that you may read, found neither; check the "
             "name, or run `hf auth login`."
+        ) from error
+    except UnicodeError as error:  # no header can carry it
+        raise ModelNotHad(
+            "expected a token of letters and digits, found other characters; run `hf auth login`, or correct "
+            "HF_TOKEN."
         ) from error
     except (errors.HTTPError, errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
         raise ModelNotHad(
