@@ -46,7 +46,9 @@ def export_hf(model: Path, output: Path, repo_id: str | None = None) -> LaDnnFor
     with new_folder(output) as folder:
         network, processor = load_checkpoint(model)
         reports, training = stored_facts(model)
-        card = model_card(network.config, reports, training, repo_id, parameters=network.num_parameters())
+        card = model_card(
+            network.config, processor, reports, training, repo_id, parameters=network.num_parameters()
+        )
         (folder / "README.md").write_text(card, encoding="utf-8")
         with _source_carried():
             LaDnnPipeline(network, image_processor=processor, device="cpu").save_pretrained(folder)
