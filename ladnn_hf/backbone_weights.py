@@ -100,7 +100,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise ValueError(
-            f"{path}: expected a weights file, found none; name a file, `timm`, `package` or `none`."
+            f"{path}: expected a weights file, found none; name one (`--backbone_weights` also takes `timm`, "
+            "`package` or `none`)."
         )
     try:
         if path.suffix == ".safetensors":

@@ -9,6 +9,8 @@ from safetensors import SafetensorError
 from transformers.utils import logging
 
 from . import LaDnnForImageClassification, LaDnnImageProcessor
+from .model_folder import WEIGHTS, found_instead, read_json
+from .model_pull import model_folder
 
 _BROKEN = (
     OSError, RuntimeError, ValueError, TypeError, AttributeError, LookupError, ImportError,
@@ -18,18 +20,28 @@ _BROKEN = (
 
 
 def load_checkpoint(model: str | Path) -> tuple[LaDnnForImageClassification, LaDnnImageProcessor]:
-    """The network, in float32 and ready to answer, and the processor of a model folder or Hub id.
+    """The network, in float32 and ready to answer, and the processor of a model.
+
+    Args:
+        model: A folder, or `OWNER/NAME@REVISION` on the Hub.
 
     Raises:
         ValueError: There is no such model, or its weights are broken, incomplete or of another kind.
     """
+    folder = model_folder(model, whole=True)
+    read_json(folder, "config.json")  # where there is none, transformers would ask the Hub for such a name
+    if not (folder / WEIGHTS).is_file():
+        raise ValueError(
+            f"{model}: expected {WEIGHTS}, found {found_instead(folder)}; save the model with "
+            "save_pretrained, or make one of the authors' checkpoint with `ladnn convert`."
+        )
     remedy = "give a model that `ladnn train` or save_pretrained wrote"
     try:
         with _quietly():
             network, loaded = LaDnnForImageClassification.from_pretrained(
-                model, output_loading_info=True, ignore_mismatched_sizes=True, use_safetensors=True
+                folder, output_loading_info=True, ignore_mismatched_sizes=True, use_safetensors=True
             )
-            processor = LaDnnImageProcessor.from_pretrained(model)
+            processor = LaDnnImageProcessor.from_pretrained(folder)
     except _BROKEN as error:
         reason = " ".join(str(error).split())
         raise ValueError(

@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="a slice or a folder of slices (-- before a name that begins with -)",
     )
-    _add_model(predict, on_hub=True)
+    _add_model(predict)
     predict.add_argument(
         "--format", choices=WRITERS, default="table", help="table, one JSON object a line, or CSV"
     )
@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     demo = add_command(commands, "demo", _demo, "open the web page", "Open the web page on this machine.")
-    _add_model(demo, on_hub=True)
+    _add_model(demo)
 
     # Its flags are those of `recipes.parse_arguments`, which takes seconds to import.
     add_command(commands, "train", _train, "train or fine-tune a model", "", add_help=False)
@@ -188,10 +188,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_model(parser: argparse.ArgumentParser, on_hub: bool = False) -> None:
-    elsewhere = ", or OWNER/NAME@REVISION on the Hub" if on_hub else ""
+def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--model", metavar="MODEL", help=f"a model folder{elsewhere} (default: the bundled checkpoint)"
+        "--model",
+        metavar="MODEL",
+        help="a model folder, or OWNER/NAME@REVISION on the Hub (default: the bundled checkpoint)",
     )
 
 
@@ -310,14 +311,17 @@ def _convert(arguments: argparse.Namespace, _: list[str]) -> int:
 
 
 def _export(arguments: argparse.Namespace, _: list[str]) -> int:
+    from .inference import BUNDLED
+    from .model_pull import model_folder
+
+    model = model_folder(arguments.model, whole=True) if arguments.model else BUNDLED
+
     from transformers.utils import logging
 
     from .export import export_hf, export_onnx, export_openvino
-    from .inference import BUNDLED
 
     logging.disable_progress_bar()  # of single shards, over in a blink
 
-    model = Path(arguments.model) if arguments.model else BUNDLED
     write = {"hf": export_hf, "onnx": export_onnx, "openvino": export_openvino}[arguments.format]
     write(model, arguments.output)
     print(arguments.output)

@@ -237,6 +237,11 @@ def _data_audit(arguments: argparse.Namespace, _: list[str]) -> int:
 
 
 def _data_push(arguments: argparse.Namespace, _: list[str]) -> int:
+    from .hub import check_push
+
+    if not arguments.dry_run:  # before datasets is imported, which takes seconds
+        check_push(arguments.repo_id, "dataset", arguments.public)
+
     from .data_push import push_dataset
 
     commit = push_dataset(

@@ -12,7 +12,7 @@ from datasets import DatasetDict
 
 from .audit import facts, split_facts
 from .cards import LesionAgreement, dataset_card
-from .hub import check_push, check_repo_id, push_files
+from .hub import check_repo_id, push_files
 from .metrics import to_json
 from .parquet_shards import write_shards
 from .slice_dataset import load_slices
@@ -47,8 +47,6 @@ def push_dataset(
     _check_splits(slices)
     splits = {split: split_facts(rows) for split, rows in slices.items()}
     audited = None if audit is None else facts(_read_audit(Path(audit), splits))
-    if not dry_run:
-        check_push(repo_id, "dataset", public)
     with _written(repo_id, slices, splits, audited) as uploads:
         rows = sum(map(len, slices.values()))
         return push_files(

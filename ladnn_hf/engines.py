@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .labels import CLASSES, LESIONS
-from .model_folder import ONNX, OPENVINO, WEIGHTS, provenance
+from .model_folder import ONNX, OPENVINO, WEIGHTS, found_instead, provenance
 from .network_output import Engine, NetworkOutput
 
 ENGINES: dict[str, tuple[str, ...]] = {
@@ -63,8 +63,9 @@ def _chosen(folder: Path, name: str | None) -> tuple[Path, str]:
     ]
     if not there and name in (None, "torch"):
         raise ValueError(
-            f"{folder}: expected {WEIGHTS} or {ONNX}, found {_pickled(folder)}; save the model with "
-            "save_pretrained or train one with `ladnn train`."
+            f"{folder}: expected {WEIGHTS} or {ONNX}, found {found_instead(folder)}; save the "
+            "model with save_pretrained, train one with `ladnn train`, or make one of the authors' "
+            "checkpoint with `ladnn convert`."
         )
     if not there:
         raise ValueError(
@@ -117,8 +118,3 @@ def _check_output(folder: Path, output: NetworkOutput) -> None:
             f"{folder}: expected finite outputs of shapes {expected}, found {output.logits.shape} and "
             f"{output.lesion_logits.shape} or numbers that are not finite; train or export the model again."
         )
-
-
-def _pickled(folder: Path) -> str:
-    names = sorted(path.name for path in folder.glob("*") if path.suffix in (".bin", ".pt", ".pth"))
-    return f"only pickled weights ({', '.join(names)}), which are never loaded" if names else "none"

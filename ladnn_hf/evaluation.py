@@ -24,6 +24,7 @@ from .metrics import (
     with_intervals,
 )
 from .model_folder import read_json, read_training, weights_sha256
+from .model_pull import model_folder
 from .rendering import render
 from .run_scores import (
     ablation,
@@ -68,7 +69,7 @@ def evaluate(
     """Score a model folder on one split of a slice data set, and beside it what the score may rest on.
 
     Args:
-        model: A model folder; None for the bundled checkpoint.
+        model: A model folder, or `OWNER/NAME@REVISION` on the Hub; None for the bundled checkpoint.
         dataset: Folder of the data set.
         split: The split to score.
         external: Folders of other data sets; their rows say whether the model learned from the train split.
@@ -98,7 +99,7 @@ def evaluate(
     check_pairs(by_seed, by_seed_without)
     for run, _ in pairs:
         read_metrics(run)  # what is no run is refused before the long work, not after it
-    rows, folder = splits[split], Path(model) if model else BUNDLED
+    rows, folder = splits[split], model_folder(model, whole=True) if model else BUNDLED
     predictor = Predictor(model)
     scores = score_slices(predictor, rows, f"{split} split")
     scored = Scored(rows, np.array(rows["label"]), scores)
@@ -120,7 +121,7 @@ def evaluate(
         "operating_points": operating_points(scored.labels, scores.covid),
         "lesions": lesion_scores(to_lesion_labels(values_of(rows, "lesions")), scores.lesions),
         "lesion_folds": score_lesion_folds([(run, others[path]) for run, path in lesion_folds]),
-        "rows": _rows(scored, splits, split, predictor, Predictor(model, gate=False))
+        "rows": _rows(scored, splits, split, predictor, predictor.without_gate())
         + [external_row(path, others[path], predictor, Path(path).name in learned) for path in external],
         "runs": spread(with_lesions),
         "ablation": ablation(with_lesions, score_seeds(by_seed_without, rows)),

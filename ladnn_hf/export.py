@@ -23,7 +23,7 @@ _FINE_TUNING = ("fine_tune.py", "fine_tune.ipynb")
 """Files of `model_card/` that go with a model."""
 
 
-def export_hf(model: Path, output: Path, repo_id: str | None = None) -> None:
+def export_hf(model: Path, output: Path, repo_id: str | None = None) -> LaDnnForImageClassification:
     """Write the folder that the Hub carries: weights, config, processor and the core's source.
 
     `AutoModelForImageClassification.from_pretrained(output, trust_remote_code=True)` loads it where
@@ -37,13 +37,18 @@ def export_hf(model: Path, output: Path, repo_id: str | None = None) -> None:
         output: A folder that is not there yet.
         repo_id: Where the model goes on the Hub, for card, script and notebook to name; None if that is open.
 
+    Returns:
+        The network that was written.
+
     Raises:
         ValueError: `output` is there already, `model` is no model folder, or its report is of other weights.
     """
     with new_folder(output) as folder:
         network, processor = load_checkpoint(model)
         reports, training = stored_facts(model)
-        card = model_card(network.config, reports, training, repo_id, parameters=network.num_parameters())
+        card = model_card(
+            network.config, processor, reports, training, repo_id, parameters=network.num_parameters()
+        )
         (folder / "README.md").write_text(card, encoding="utf-8")
         with _source_carried():
             LaDnnPipeline(network, image_processor=processor, device="cpu").save_pretrained(folder)
@@ -56,6 +61,7 @@ def export_hf(model: Path, output: Path, repo_id: str | None = None) -> None:
         for name in (ONNX, *MEASURED):
             if (model / name).is_file():
                 shutil.copy(model / name, folder / name)
+    return network
 
 
 def export_onnx(model: Path, output: Path) -> None:

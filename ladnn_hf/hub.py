@@ -14,6 +14,8 @@ from .uploads import Commit, Place, Upload, changes
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _PATIENCE = 60.0
 """Seconds of silence after which a request has failed; the client alone would wait for ever."""
+_TO_CONNECT = 10.0
+"""Seconds after which a Hub that does not even take a connection is taken to be out of reach."""
 
 
 def check_repo_id(repo_id: str) -> None:
@@ -28,8 +30,8 @@ def check_repo_id(repo_id: str) -> None:
         valid = False
     if not valid:
         raise ValueError(
-            f"expected a repository as OWNER/NAME, of letters, digits, '-', '_' and '.', found {repo_id!r}; "
-            "name it so."
+            "expected a repository as OWNER/NAME, of at most 96 letters, digits, '-', '_' and '.', without "
+            f"'--', '..' and a '.git' at its end, found {repo_id!r}; name it so."
         )
 
 
@@ -37,9 +39,10 @@ def check_push(repo_id: str, repo_type: str, public: bool) -> None:
     """Ask the Hub whether a push can go well, before any work is done for it.
 
     Raises:
-        ValueError: There is no token that writes, the Hub does not answer, or the repository is there
-            and does not have the visibility that is asked for.
+        ValueError: The repository is not named as the Hub has it, there is no token that writes, the Hub does
+            not answer, or the repository is there and does not have the visibility that is asked for.
     """
+    check_repo_id(repo_id)
     api = hub_api()
     with in_words(repo_id):
         token = api.whoami().get("auth", {}).get("accessToken", {})
@@ -164,10 +167,12 @@ def fetch_files(
 
 
 def hub_api():
-    """The client, which gives up on a Hub that is silent for a minute."""
+    """The client, which gives up on a Hub that is silent for a minute, or takes no connection."""
     from huggingface_hub import HfApi, get_session
 
-    get_session().timeout = _PATIENCE
+    session = get_session()
+    session.timeout = _PATIENCE
+    session.timeout.connect = _TO_CONNECT
     return HfApi(library_name="ladnn_hf", library_version=__version__)
 
 

@@ -1,5 +1,6 @@
 """From a file to a frozen `Prediction`: the one path that command line, page and evaluation share."""
 
+import copy
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -103,6 +104,12 @@ class Predictor:
     def __call__(self, image: Readable) -> Prediction:
         """Answer one slice, on all cores."""
         return self._answer(image, self._engine)
+
+    def without_gate(self) -> "Predictor":
+        """The same model, which also answers what its gate would refuse; it is not opened twice."""
+        ungated = copy.copy(self)
+        ungated._gate, ungated._max_distance = False, math.inf
+        return ungated
 
     def predict(self, images: Iterable[Readable]) -> Iterator[Prediction]:
         """Answer slices in their order, one a core at once; a bad one is refused, never raised.

@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from . import __version__
 from .configuration_ladnn import LaDnnConfig
 from .evaluation import to_body
+from .image_processing_ladnn import LaDnnImageProcessor
 from .labels import CLASSES, LESION_NAMES
 from .model_folder import read_report, read_training, weights_sha256
 from .rendering import render
@@ -34,6 +36,11 @@ def stored_facts(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any] | N
     """
     stored = read_report(folder)
     reports = [stored] if "split" in stored else [stored[name] for name in SPLITS[::-1] if name in stored]
+    if not all(isinstance(report, dict) and "weights_sha256" in report for report in reports):
+        raise ValueError(
+            f"{folder / 'report.json'}: expected what `ladnn evaluate` writes, found something else; run it "
+            "again or remove the file."
+        )
     digest = weights_sha256(folder)
     if any(report["weights_sha256"] != digest for report in reports):
         raise ValueError(
@@ -50,6 +57,7 @@ def stored_facts(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any] | N
 
 def model_card(
     config: LaDnnConfig,
+    processor: LaDnnImageProcessor,
     reports: Sequence[Mapping[str, Any]] = (),
     training: Mapping[str, Any] | None = None,
     repo_id: str | None = None,
@@ -60,23 +68,44 @@ def model_card(
 
     Args:
         config: The model's.
+        processor: The model's.
         reports: What `evaluation.evaluate` says of it, one a split; none for a model not evaluated.
         training: The `metrics.json` that training wrote, where it is there.
         repo_id: Where the model goes, if that is known.
         parameters: How many the network has.
 
     Raises:
-        ValueError: The card's metadata are not what the Hub accepts.
+        ValueError: Facts are missing in a report or in `training`, or the card's metadata are not what the
+            Hub accepts.
     """
+    try:
+        return _rendered(config, processor, reports, training, repo_id, parameters)
+    except (LookupError, TypeError, AttributeError, jinja2.UndefinedError) as error:
+        raise ValueError(
+            "expected report.json and metrics.json as `ladnn evaluate` and `ladnn train` write them, found "
+            f"them without all that a card says ({error}); run these again or remove the files."
+        ) from error
+
+
+def _rendered(
+    config: LaDnnConfig,
+    processor: LaDnnImageProcessor,
+    reports: Sequence[Mapping[str, Any]],
+    training: Mapping[str, Any] | None,
+    repo_id: str | None,
+    parameters: int,
+) -> str:
     folder = model_card_folder()
     facts = yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8"))
     hours = (training or {}).get("train_seconds", 0) / 3600
     cores = (training or {}).get("cores")
+    energy = hours * cores * facts["watts_a_core"] / 1000 if cores else None
     card = render(
         folder,
         "model_card.md.jinja",
-        metadata=_model_metadata(config, reports, training, facts).to_yaml(),
+        metadata=_model_metadata(config, reports, training, facts, energy).to_yaml(),
         config=config,
+        processor=processor,
         repo_id=repo_id,
         parameters=parameters,
         classes=CLASSES,
@@ -87,7 +116,7 @@ def model_card(
         bodies=[to_body(report) for report in reports],
         training=training,
         hours=hours,
-        energy=hours * cores * facts["watts_a_core"] / 1000 if cores else None,
+        energy=energy,
     )
     ModelCard(card)  # parses what it holds, or says why not
     return card
@@ -98,6 +127,7 @@ def _model_metadata(
     reports: Sequence[Mapping[str, Any]],
     training: Mapping[str, Any] | None,
     facts: Mapping[str, Any],
+    energy: float | None,
 ) -> ModelCardData:
     datasets = sorted({report["dataset"] for report in reports} | set((training or {}).get("trained_on", ())))
     return ModelCardData(
@@ -111,9 +141,20 @@ def _model_metadata(
         datasets=datasets or None,
         metrics=sorted(set(_METRICS.values())) if reports else None,
         tags=["medical", "radiology", "ct", "chest-ct", "covid-19", "timm"],
+        co2_eq_emissions=_emissions(energy, facts, training) if energy else None,
         model_name="LA-DNN",
         eval_results=[result for report in reports for result in _results(report)] or None,
     )
+
+
+def _emissions(energy: float, facts: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the run alone, in the Hub's words; `energy` is in kWh."""
+    return {
+        "emissions": round(energy * facts["grams_a_kwh"], 1),  # grams
+        "source": f"{facts['watts_a_core']} W a core, the world's mean of {facts['grams_a_kwh']} g a kWh",
+        "training_type": "fine-tuning",
+        "hardware_used": f"{training['device']}, {training['cores']} cores",
+    }
 
 
 def _results(report: Mapping[str, Any]) -> Iterator[EvalResult]:

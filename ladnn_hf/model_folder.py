@@ -46,6 +46,12 @@ def read_training(folder: Path) -> dict[str, Any] | None:
     return read_report(folder).get("training")
 
 
+def found_instead(folder: Path) -> str:
+    """What a folder without weights holds in their place, in words."""
+    names = sorted(path.name for path in folder.glob("*") if path.suffix in (".bin", ".pt", ".pth"))
+    return f"only pickled weights ({', '.join(names)}), which are never loaded" if names else "none"
+
+
 def weights_sha256(folder: Path) -> str | None:
     """The sha256 of the weights in a folder; None where it holds an export alone."""
     path = folder / WEIGHTS

@@ -3,6 +3,7 @@
 huggingface_hub is imported when a model is fetched: it reads `HF_ENDPOINT` then, and takes time.
 """
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,24 +18,27 @@ _ON_HUB = re.compile(
 )
 _NEEDED = ("config.json", "preprocessor_config.json", "report.json", ONNX)
 """What answers a slice and says how well; the weights are fetched only where there is no export."""
+_WHOLE = ("*.json", "*.md", "*.png", ONNX, WEIGHTS)
+"""All that a model folder may hold and `ladnn push` sends on."""
 
 
 class ModelNotHad(ValueError):
     """The Hub has no such model or revision, does not let it be read, or does not answer."""
 
 
-def model_folder(model: str | Path) -> Path:
+def model_folder(model: str | Path, *, whole: bool = False) -> Path:
     """The folder of a model.
 
     Args:
         model: A folder, which wins where it is there, or `OWNER/NAME` or `OWNER/NAME@REVISION` on the Hub,
             a revision being a branch, a tag or a commit. What was fetched is found again without a network.
+        whole: Fetch the weights, too, and what was measured of them, not only what answers.
 
     Raises:
         ModelNotHad: The Hub does not give it.
     """
     named = None if Path(model).exists() else _ON_HUB.fullmatch(str(model))
-    return _fetched(str(model), named["repo_id"], named["revision"]) if named else Path(model)
+    return _fetched(str(model), named["repo_id"], named["revision"], whole) if named else Path(model)
 
 
 def check_export(model: str) -> None:
@@ -58,12 +62,17 @@ def check_export(model: str) -> None:
         )
 
 
-def _fetched(model: str, repo_id: str, revision: str | None) -> Path:
+def _fetched(model: str, repo_id: str, revision: str | None, whole: bool) -> Path:
+    logging.getLogger("huggingface_hub._snapshot_download").setLevel(logging.ERROR)  # said in our words below
     fetch = partial(hub_api().snapshot_download, repo_id, revision=revision)
     with _in_words(model):
-        folder = Path(fetch(allow_patterns=list(_NEEDED)))
-        if not (folder / ONNX).is_file():
+        folder = Path(fetch(allow_patterns=list(_WHOLE if whole else _NEEDED)))
+        if not (whole or (folder / ONNX).is_file()):
             fetch(allow_patterns=[WEIGHTS])
+    if not (folder / "config.json").is_file():
+        raise ModelNotHad(
+            f"{model}: expected a LA-DNN model, found a repository without config.json; name another."
+        )
     return folder
 
 
@@ -82,6 +91,11 @@ def _in_words(model: str) -> Iterator[None]:
         raise ModelNotHad(
             f"{model}: expected a folder, or a model on the Hub that you may read, found neither; check the "
             "name, or run `hf auth login`."
+        ) from error
+    except UnicodeError as error:  # no header can carry it
+        raise ModelNotHad(
+            "expected a token of letters and digits, found other characters; run `hf auth login`, or correct "
+            "HF_TOKEN."
         ) from error
     except (errors.HTTPError, errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
         raise ModelNotHad(

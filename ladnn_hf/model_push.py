@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import __version__
-from .checkpoints import load_checkpoint
+from . import LaDnnForImageClassification, __version__
 from .export import MEASURED, export_hf, write_onnx
-from .hub import check_push, check_repo_id, push_files
+from .hub import check_repo_id, push_files
 from .inference import BUNDLED, Predictor
 from .model_cards import stored_facts
 from .model_folder import ONNX, WEIGHTS
+from .model_pull import model_folder
 from .uploads import Commit, Place, Upload
 
 _REPLACES = (ONNX, *MEASURED, "*_ladnn.py")
@@ -31,7 +31,8 @@ def push_model(
     """Push a model so that `pipeline` and `Predictor` answer with it by its name.
 
     Args:
-        model: Folder that `ladnn train` or save_pretrained wrote; None for the bundled checkpoint.
+        model: Folder that `ladnn train` or save_pretrained wrote, or `OWNER/NAME@REVISION` on the Hub; None
+            for the bundled checkpoint.
         repo_id: `OWNER/NAME`; it is made if it is not there.
         place: Branch, pull request or tag; None for the branch main.
         public: Let everybody see it.
@@ -45,12 +46,10 @@ def push_model(
             not take it.
     """
     check_repo_id(repo_id)
-    model = Path(model or BUNDLED)
+    model = model_folder(model, whole=True) if model else BUNDLED
     Predictor(model)  # says what is wrong with weights, settings or export before anything is sent
-    if not dry_run:
-        check_push(repo_id, "model", public)
-    with _exported(model, repo_id) as folder:
-        lacks = [*_add_onnx(folder), *_unmeasured(model)]
+    with _exported(model, repo_id) as (network, folder):
+        lacks = [*_add_onnx(network, folder), *_unmeasured(model)]
         commit = push_files(
             _uploads(folder),
             repo_id,
@@ -86,7 +85,7 @@ def push_checkpoint(
     Raises:
         ValueError: As `push_model`.
     """
-    with _exported(checkpoint, repo_id) as folder:
+    with _exported(checkpoint, repo_id) as (_, folder):
         kept = [Upload(f"{keep_as}/{name}", checkpoint / name) for name in _KEPT] if keep_as else []
         return push_files(
             _uploads(folder) + kept,
@@ -100,23 +99,22 @@ def push_checkpoint(
 
 
 @contextmanager
-def _exported(model: Path, repo_id: str) -> Iterator[Path]:
+def _exported(model: Path, repo_id: str) -> Iterator[tuple[LaDnnForImageClassification, Path]]:
     with tempfile.TemporaryDirectory(prefix="ladnn-push-") as parent:
         folder = Path(parent) / "model"
-        export_hf(model, folder, repo_id)
-        yield folder
+        yield export_hf(model, folder, repo_id), folder
 
 
 def _uploads(folder: Path) -> list[Upload]:
     return [Upload(path.name, path) for path in sorted(folder.iterdir())]
 
 
-def _add_onnx(folder: Path) -> Iterator[str]:
+def _add_onnx(network: LaDnnForImageClassification, folder: Path) -> Iterator[str]:
     """Make an export where there is none, or say why not."""
     if (folder / ONNX).is_file():
         return
     try:
-        write_onnx(load_checkpoint(folder)[0], folder)
+        write_onnx(network, folder)
     except ModuleNotFoundError as error:
         yield (
             f"expected the package {error.name} for an ONNX export, found it not installed; without "

@@ -21,7 +21,10 @@ def add_push(commands) -> None:
         "ladnn push --space OWNER/ladnn-page --model OWNER/ladnn@v1",
     )
     push.add_argument(
-        "folder", nargs="?", metavar="MODEL", help="a model folder (default: the bundled checkpoint)"
+        "folder",
+        nargs="?",
+        metavar="MODEL",
+        help="a model folder, or OWNER/NAME@REVISION on the Hub (default: the bundled checkpoint)",
     )
     push.add_argument("repo_id", metavar="REPO_ID", help="the name on the Hub, OWNER/NAME")
     push.add_argument("--public", action="store_true", help="let everybody see it (default: private)")
@@ -56,18 +59,24 @@ def say_commit(commit, repo_id: str) -> int:
 
 
 def _push_model(arguments: argparse.Namespace):
-    from transformers.utils import logging
-
-    from .model_push import push_model
+    from .hub import check_push
     from .uploads import Place
 
     if arguments.model or arguments.collection:
         arguments.parser.error("--model and --collection go with --space")
+    place = Place(arguments.branch, arguments.pull_request, arguments.tag)
+    if not arguments.dry_run:  # before torch is imported, which takes seconds
+        check_push(arguments.repo_id, "model", arguments.public)
+
+    from transformers.utils import logging
+
+    from .model_push import push_model
+
     logging.disable_progress_bar()  # of single shards, over in a blink
     commit, lacks = push_model(
         arguments.folder,
         arguments.repo_id,
-        place=Place(arguments.branch, arguments.pull_request, arguments.tag),
+        place=place,
         public=arguments.public,
         dry_run=arguments.dry_run,
     )

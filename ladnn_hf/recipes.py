@@ -81,7 +81,10 @@ class SliceArguments:
         default="bundled", metadata={"help": "defaults of the flags below and of the trainer's"}
     )
     model: str | None = field(
-        default=None, metadata={"help": "start from this model, with its backbone and size"}
+        default=None,
+        metadata={
+            "help": "start from this model, a folder or OWNER/NAME@REVISION, with its backbone and size"
+        },
     )
     backbone: str = field(default="tf_efficientnet_lite0", metadata={"help": "any timm model name"})
     backbone_weights: str = field(

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
 
-_REF = re.compile(r"\w[\w./-]*", re.ASCII)
+_REF = re.compile(r"(?!refs/)\w[\w-]*([./][\w-]+)*(?<!\.lock)", re.ASCII)
+"""What git takes for a name, and the Hub, which puts `refs/` before it."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class Place:
                 )
             if not _REF.fullmatch(name):
                 raise ValueError(
-                    f"expected a branch or tag of letters, digits, '.', '_', '-' and '/', found {name!r}; "
-                    "name it so."
+                    "expected a branch or tag of letters, digits, '_' and '-', with single '.' and '/' "
+                    f"between, not below refs/, found {name!r}; name it so."
                 )
 
 

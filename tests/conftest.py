@@ -1,6 +1,7 @@
 """Small fixtures: micro models, phantom files, the real data where it is, and the page in Chromium."""
 
 import contextlib
+import importlib.metadata
 import io
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import venv
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ import pytest
 import torch
 from datasets import Dataset, DatasetDict
 from hub_server import Hub
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from ladnn_hf import LaDnnConfig, LaDnnForImageClassification, LaDnnImageProcessor, draw_phantom
 from ladnn_hf.cli import main
@@ -55,6 +59,45 @@ def run_ladnn_alone(*arguments, cwd=None, env=None):
 
 def run_python(code, *arguments, cwd=None, env=None):
     return _run([sys.executable, "-c", code, *map(str, arguments)], cwd, env)
+
+
+@pytest.fixture(scope="session")
+def without_package(tmp_path_factory):
+    """Runs code in a virtual environment with transformers, torch, timm and Pillow, and without this package.
+
+    What these need lies there as links to what is installed here, so that making it takes no time.
+    """
+    folder = tmp_path_factory.mktemp("without_package")
+    venv.create(folder, with_pip=False, symlinks=True)
+    (packages,) = folder.glob("lib/python3*/site-packages")
+    for distribution in _needed_by("transformers", "torch", "torchvision", "timm", "pillow"):
+        for file in distribution.files:
+            link = packages / file.parts[0]
+            if file.parts[0] not in ("..", "__pycache__") and not link.exists():
+                link.symlink_to(distribution.locate_file(file.parts[0]))
+
+    def run(code, *arguments, cwd=None, env=None):
+        python = [folder / "bin" / "python", "-I"]  # no PYTHONPATH, nothing from the working folder
+        return _run([*python, "-c", code, *map(str, arguments)], cwd, env)
+
+    assert run("import ladnn_hf").returncode and run("import datasets").returncode
+    return run
+
+
+def _needed_by(*names):
+    """Installed distributions, and those that they need."""
+    waiting, found = [canonicalize_name(name) for name in names], {}
+    while waiting:
+        if (name := waiting.pop()) in found:
+            continue
+        found[name] = importlib.metadata.distribution(name)
+        needs = (Requirement(line) for line in found[name].requires or ())
+        waiting += [
+            canonicalize_name(need.name)
+            for need in needs
+            if need.marker is None or need.marker.evaluate({"extra": ""})
+        ]
+    return found.values()
 
 
 def _run(command, cwd, env):

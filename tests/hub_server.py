@@ -279,6 +279,13 @@ class Hub:
             commits.append(commits[-1].parent)
         return commits
 
+    def create(self, repo_type: str, repo_id: str, *, private: bool, sdk: str | None = None) -> Repo:
+        """Makes a repository as the Hub does, of anybody's."""
+        repo = self.repos[repo_type, repo_id] = Repo(repo_type, repo_id, private, sdk)
+        attributes = "".join(f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LFS_SUFFIXES)
+        repo.commit("refs/heads/main", "initial commit", {".gitattributes": Blob(attributes.encode())})
+        return repo
+
     def is_private(self, repo_type: str, repo_id: str) -> bool:
         """Whether strangers are told that the repository is not there."""
         return self.repos[repo_type, repo_id].private
@@ -350,12 +357,15 @@ class Hub:
                     raise Refusal(401, "Invalid username or password.")
                 if writes and request.role != "write":
                     raise Refusal(403, "Forbidden: this takes a token that writes")
+                if writes and _is_of_another(values.get("repo"), request):
+                    raise Refusal(403, "Forbidden: you have no rights there")
                 return getattr(self, handler)(request, **values)
         raise Refusal(404, f"This small Hub has no {method} {path}")
 
     def _repo(self, request: "_Connection", repo_type: str, repo_id: str) -> Repo:
         repo = self.repos.get((repo_type, repo_id))
-        if repo is None or (repo.private and request.role is None):
+        is_own = request.role is not None and repo_id.startswith(f"{USER}/")
+        if repo is None or (repo.private and not is_own):
             # The Hub gives strangers no code; the client does without it only where the address is https.
             raise Refusal(404 if request.role else 401, "Repository not found", "RepoNotFound")
         return repo
@@ -385,14 +395,12 @@ class Hub:
         if owner != USER:
             raise Refusal(403, f"You have no rights in the namespace {owner}")
         private = asked.get("visibility") == "private"
-        repo = Repo(repo_type, f"{owner}/{asked['name']}", private, asked.get("sdk"))
-        url = {"url": f"{self.url}/{repo.page}"}
-        if (repo.type, repo.id) in self.repos:
-            return Answer({"error": f"You already created {repo.id}", **url}, 409)
-        self.repos[repo.type, repo.id] = repo
-        attributes = "".join(f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LFS_SUFFIXES)
-        repo.commit("refs/heads/main", "initial commit", {".gitattributes": Blob(attributes.encode())})
-        return Answer(url)
+        repo_id = f"{owner}/{asked['name']}"
+        if (repo_type, repo_id) in self.repos:
+            page = self.repos[repo_type, repo_id].page
+            return Answer({"error": f"You already created {repo_id}", "url": f"{self.url}/{page}"}, 409)
+        repo = self.create(repo_type, repo_id, private=private, sdk=asked.get("sdk"))
+        return Answer({"url": f"{self.url}/{repo.page}"})
 
     def _delete_repo(self, request: "_Connection") -> dict:
         asked = request.json()
@@ -612,6 +620,16 @@ class _Connection(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass  # `Hub.requests` is the log
+
+
+def _is_of_another(repo: Repo | None, request: _Connection) -> bool:
+    """Whether a repository is not the user's; there one may open a pull request and do nothing else."""
+    if repo is None or repo.id.startswith(f"{USER}/"):
+        return False
+    by_pull_request = request.query.get("create_pr") == "1" or re.search(
+        "/info/lfs/|/discussions", request.path
+    )
+    return not by_pull_request
 
 
 @cache

@@ -1,12 +1,14 @@
 """The model's card: rendered from measured numbers, read by the Hub's own parser."""
 
 import json
+import re
 
 import pytest
 import yaml
 from conftest import run_ladnn
 from huggingface_hub import ModelCard
 
+from ladnn_hf import Predictor, draw_phantom
 from ladnn_hf.inference import BUNDLED
 from ladnn_hf.model_folder import weights_sha256
 
@@ -45,6 +47,26 @@ def test_the_hub_reads_metadata_and_results(bundled_card):
     assert results["test", "sensitivity"] == pytest.approx(report["at_threshold"]["sensitivity"][0], abs=1e-4)
     index = yaml.safe_load(bundled_card.content.split("---")[1])["model-index"]
     assert index[0]["name"] == "LA-DNN" and index[0]["results"]
+
+
+def test_it_says_what_the_image_processor_does_and_what_training_emitted(bundled_card):
+    processor = json.loads((BUNDLED / "preprocessor_config.json").read_text())
+    assert "| size | {height}×{width} pixels".format(**processor["size"]) in bundled_card.text
+    assert "| crop | the box around the lungs" in bundled_card.text and processor["crop_to_lungs"]
+    emitted = bundled_card.data.co2_eq_emissions
+    assert 0 < emitted["emissions"] < 1e5 and "W a core" in emitted["source"]
+
+
+def test_the_snippets_of_the_card_run_as_they_stand(bundled_card, tmp_path, monkeypatch):
+    draw_phantom(["GGO"], level=0.45, seed=1).save(tmp_path / "slice.png")
+    monkeypatch.chdir(tmp_path)
+    folder, found = tmp_path.parent / "model", {}
+    assert run_ladnn("export", "--format", "hf", "--output", folder).returncode == 0
+    for snippet in re.findall(r"```python\n(.*?)```", bundled_card.text, re.DOTALL):
+        exec(snippet.replace("OWNER/NAME", str(folder)), found)
+    expected = Predictor()(tmp_path / "slice.png")
+    assert found["covid"].item() == pytest.approx(expected.covid_probability, abs=1e-4)
+    assert found["lesions"][0].tolist() == pytest.approx(list(expected.lesions.values()), abs=1e-4)
 
 
 def test_no_section_is_empty_and_the_warning_is_there(bundled_card):

@@ -3,11 +3,12 @@
 import json
 import shutil
 import socket
+import time
 from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
-from conftest import ROOT, run_python
+from conftest import ROOT, run_ladnn_alone, run_python
 from hub_server import Hub
 from huggingface_hub import ModelCard
 
@@ -49,7 +50,6 @@ print(json.dumps(said))
 """
 REMOTE = """
 import json, sys
-sys.modules["ladnn_hf"] = None  # an import of the package fails
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 repo, revision, picture = sys.argv[1:]
@@ -86,7 +86,6 @@ try:
     handler({"inputs": "no picture"})
 except ValueError as error:
     said.append(str(error))
-assert "ladnn_hf" not in sys.modules
 print(json.dumps(said))
 """
 ANSWER = """
@@ -183,14 +182,14 @@ def test_the_same_push_again_sends_nothing_and_keeps_the_tag(published):
     assert published.again.out.splitlines()[-1] == published.pushed.out.splitlines()[-1]
 
 
-def test_each_way_of_transformers_gives_the_same_numbers_by_remote_code_and_then_offline(
-    published, phantom_file, in_package, tmp_path
+def test_each_way_of_transformers_gives_the_same_numbers_without_the_package_and_then_offline(
+    published, without_package, phantom_file, in_package, tmp_path
 ):
     environment = published.hub.environment(tmp_path)
     for offline in ("0", "1"):
         asked = len(published.hub.requests)
         environment |= {"HF_HUB_OFFLINE": offline}
-        said = run_python(REMOTE, REPO, "v1", phantom_file, cwd=tmp_path, env=environment)
+        said = without_package(REMOTE, REPO, "v1", phantom_file, cwd=tmp_path, env=environment)
         assert said.returncode == 0, said.stderr
         scores, covid, whole = json.loads(said.stdout.splitlines()[-1])
         for found in (scores["COVID"], covid, whole["covid_probability"]):
@@ -201,9 +200,11 @@ def test_each_way_of_transformers_gives_the_same_numbers_by_remote_code_and_then
         assert (len(published.hub.requests) == asked) == (offline == "1")
 
 
-def test_an_endpoint_answers_whole_as_its_service_calls_it(published, phantom_file, in_package, tmp_path):
+def test_an_endpoint_answers_whole_as_its_service_calls_it(
+    published, without_package, phantom_file, in_package, tmp_path
+):
     environment = published.hub.environment(tmp_path)
-    said = run_python(ENDPOINT, REPO, "v1", phantom_file, cwd=tmp_path, env=environment)
+    said = without_package(ENDPOINT, REPO, "v1", phantom_file, cwd=tmp_path, env=environment)
     assert said.returncode == 0, said.stderr
     *answers, noise, fault = json.loads(said.stdout.splitlines()[-1])
     for answer in answers:
@@ -254,9 +255,15 @@ def test_a_model_that_cannot_be_had_is_refused_in_words(published, phantom_file,
     def predict(model, **token):
         return {"arguments": ["predict", phantom_file, "--model", model], **token}
 
+    published.hub.create("model", "someone/other", private=False)
     cases = [
         ("expected a branch, tag or commit", predict(f"{REPO}@v9")),
-        ("tester/nowhere: expected a folder, or a model on the Hub", predict("tester/nowhere")),
+        ("expected a LA-DNN model, found a repository without config.json", predict("someone/other")),
+        ("a token of letters and digits", predict(REPO, token="hf_\u00e9")),
+        (
+            "tester/nowhere: expected a folder, or a model on the Hub",
+            predict("tester/nowhere", token=published.hub.write_token),
+        ),
         ("expected a folder, or a model on the Hub that you may read", predict(REPO, token="")),
         ("expected a model folder with config.json", predict("nowhere")),
     ]
@@ -269,6 +276,40 @@ def test_a_model_that_cannot_be_had_is_refused_in_words(published, phantom_file,
         assert answer.status == (2 if "model folder" in words else 1) and not answer.out
         (line,) = answer.err.strip().splitlines()
         assert words in line and line.endswith(".") and "hf_" not in line
+
+
+def test_without_a_network_each_command_says_so_at_once_and_does_not_try_again(
+    published, phantom_file, tmp_path
+):
+    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    began = time.monotonic()
+    for command in (
+        ["push", published.folder, REPO],
+        ["push", "--space", "tester/page", "--model", REPO],
+        ["data", "push", tmp_path, "tester/slices"],
+        ["predict", phantom_file, "--model", REPO],
+        ["export", "--format", "hf", "--model", REPO, "--output", tmp_path / "model"],
+    ):
+        said = run_ladnn_alone(*command, env=published.hub.environment(tmp_path) | nowhere)
+        assert said.returncode == 1 and not said.stdout
+        (line,) = said.stderr.strip().splitlines()
+        assert "127.0.0.1:9, found " in line and line.endswith(".")
+    assert time.monotonic() - began < 60  # transformers would try for half a minute, torch take seconds
+
+
+def test_a_model_of_the_hub_is_exported_and_pushed_on_by_its_name(published, tmp_path):
+    exported, pushed = commands(
+        published.hub.environment(tmp_path),
+        ["export", "--format", "hf", "--model", f"{REPO}@v1", "--output", tmp_path / "model"],
+        ["push", f"{REPO}@v1", "tester/second"],
+    )
+    assert exported.status == 0, exported.err
+    assert pushed.status == 0 and not pushed.err
+    first = published.hub.files("model", REPO, "v1")
+    for name, content in published.hub.files("model", "tester/second").items():
+        if name not in ("README.md", "fine_tune.py", "fine_tune.ipynb"):  # they name the repository
+            assert content == first[name], name
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == first["model.safetensors"]
 
 
 def test_a_model_without_report_or_export_goes_and_says_so(hub, micro_folder, tmp_path):
@@ -324,6 +365,14 @@ def test_each_bad_input_gets_its_sentence(hub, micro_folder, tmp_path):
     (stale / "report.json").write_text(json.dumps({"split": "test", "weights_sha256": 64 * "0"}))
     shutil.copytree(micro_folder, pickled)
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
+    partial, untold = tmp_path / "partial", tmp_path / "untold"
+    shutil.copytree(micro_folder, partial)
+    (partial / "report.json").write_text(json.dumps({"test": "well"}))
+    shutil.copytree(micro_folder, untold)
+    (untold / "metrics.json").write_text(json.dumps({"seed": 1}))
+    hub.create("model", "someone/open", private=False)
+    hub.create("model", "someone/closed", private=True)
+    there = dict(hub.repos)
     others = {"token": hub.write_token, "arguments": ["push", micro_folder, REPO]}
     cases = [
         ("found none; run `hf auth login`, or set HF_TOKEN", {"token": ""}),
@@ -331,15 +380,27 @@ def test_each_bad_input_gets_its_sentence(hub, micro_folder, tmp_path):
         ("a token that the Hub knows", {"token": "hf_wrong"}),
         ("as OWNER/NAME", {"arguments": ["push", micro_folder, "ladnn"]}),
         ("someone/ladnn: expected a token that may", {"arguments": ["push", micro_folder, "someone/ladnn"]}),
+        ("a private repository, found a public", {"arguments": ["push", micro_folder, "someone/open"]}),
+        (
+            "someone/open: expected a token that may write there",
+            {"arguments": ["push", micro_folder, "someone/open", "--public"]},
+        ),
+        ("someone/closed: expected a token that", {"arguments": ["push", micro_folder, "someone/closed"]}),
         ("expected a report of the weights beside it", {"arguments": ["push", stale, REPO]}),
+        ("what `ladnn evaluate` writes, found something", {"arguments": ["push", partial, REPO]}),
+        ("without all that a card says", {"arguments": ["push", untold, REPO]}),
         (
             "only pickled weights (pytorch_model.bin), which are never loaded",
             {"arguments": ["push", pickled, REPO]},
         ),
         ("expected a model folder with config.json", {"arguments": ["push", tmp_path, REPO]}),
-        ("branch or tag of letters", {"arguments": ["push", micro_folder, REPO, "--tag", "a b"]}),
+        *(
+            ("branch or tag of letters", {"arguments": ["push", micro_folder, REPO, "--tag", name]})
+            for name in ("a b", "a..b", "a/", "a.lock", "refs/heads/a")
+        ),
+        ("without '--', '..' and a '.git'", {"arguments": ["push", micro_folder, "tester/a--b"]}),
     ]
     said = commands(hub.environment(tmp_path), *(others | case for _, case in cases), without=["onnx"])
     for (words, _), answer in zip(cases, said, strict=True):
         assert words in sentence(answer)
-    assert not hub.repos
+    assert hub.repos == there and all(len(repo.by_oid) == 1 for repo in there.values())
