@@ -14,10 +14,14 @@
   document.addEventListener("paste", ({ clipboardData }) => {
     if (clipboardData.files.length && onTab()) give(clipboardData.files[0]);
   });
-  // What Gradio's image would pass over in silence. It stops the event, so that this looks at it before.
-  document.addEventListener("drop", ({ target, dataTransfer }) => {
-    const [file] = dataTransfer.files;
-    if (file && !isPicture(file) && target.closest("#slice")) give(file);
+  // What Gradio's image would turn away; it is not told, but that the drag is over.
+  document.addEventListener("drop", (event) => {
+    const [file] = event.dataTransfer.files;
+    if (!file || isPicture(file) || !event.target.closest("#slice")) return;
+    event.preventDefault();
+    event.stopPropagation();
+    event.target.dispatchEvent(new DragEvent("dragleave", { bubbles: true }));
+    give(file);
   }, true);
   // Beside all places to drop on, where the browser would leave the page to show the file.
   document.addEventListener("dragover", (event) => event.preventDefault());
@@ -25,7 +29,7 @@
     const [file] = event.dataTransfer.files;
     if (!file) return;
     event.preventDefault();
-    if (onTab() && (isPicture(file) || !event.target.closest("#slice"))) give(file);
+    if (onTab()) give(file);
   });
   // A file that the browser cannot draw, such as TIFF: what was read of it stands beside the answer.
   const drawn = (seen) => ({ target }) => {
