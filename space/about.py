@@ -8,23 +8,34 @@ from texts import term_in, text
 
 _CITATION = (
     "Liu B., Gao X., He M., Liu L., Yin G.: Online COVID-19 diagnosis with chest CT images: Lesion-attention "
-    "deep neural networks. medRxiv 10.1101/2020.05.11.20097907."
+    "deep neural networks. "
+    '<a href="https://doi.org/10.1101/2020.05.11.20097907">medRxiv 10.1101/2020.05.11.20097907</a>.'
 )
 
 
-def about_html(report: Mapping[str, Any], language: str) -> str:
+def about_html(
+    report: Mapping[str, Any], threshold: float, band: tuple[float, float] | None, language: str
+) -> str:
     """The page of one model.
 
     Args:
         report: The `report.json` beside its weights; empty where it was not evaluated.
+        threshold: `Predictor.threshold`.
+        band: `Predictor.band`.
         language: Of the texts.
     """
+    decided = (
+        text("with_band", language, low=f"{band[0]:.3f}", high=f"{band[1]:.3f}")
+        if band
+        else text("without_band", language, threshold=f"{threshold:.3f}")
+    )
     scored = report.get("test") or report.get("validation") or (report if "rows" in report else None)
     numbers = _numbers(scored, language) if scored else f"<p>{text('not_evaluated', language)}</p>"
     return (
         '<div class="chapters">'
         f"<section><h2>{text('about_limits', language)}</h2>{_list('about_limit', 5, language)}</section>"
-        f"<section><h2>{text('about_reading', language)}</h2><p>{text('report_how_text', language)}</p>"
+        f"<section><h2>{text('about_reading', language)}</h2><p>{decided}</p>"
+        f"<p>{text('report_how_text', language)}</p>"
         f"<h2>{text('about_pictures', language)}</h2><p>{text('about_pictures_text', language)}</p>"
         f"<h2>{text('about_cite', language)}</h2><p>{_CITATION}</p></section></div>"
         f"<h2>{text('about_scores', language)}</h2>{numbers}"
@@ -35,13 +46,13 @@ def _numbers(scored: Mapping[str, Any], language: str) -> str:
     intro = text(
         "about_intro",
         language,
-        dataset=scored["dataset"],
+        dataset=term_in(scored["dataset"], language),
         split=term_in(scored["split"], language),
         slices=scored["slices"],
         threshold=f"{scored['threshold']:.3f}",
     )
-    measured = {"AUC": scored["probabilities"]["auc"], "ECE": scored["probabilities"]["ece"]}
-    measured |= scored["at_threshold"]
+    measured = {"AUC": scored["probabilities"]["auc"], "calibration error": scored["probabilities"]["ece"]}
+    measured |= {"F1" if name == "f1" else name: value for name, value in scored["at_threshold"].items()}
     rows = [
         (term_in(row["title"], language), row["slices"], _number(row["auc"], language))
         for row in scored["rows"]

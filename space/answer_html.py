@@ -44,7 +44,7 @@ def answer_html(
     title = f'<h2 class="{decision}">{text(f"decision_{decision}", language)}</h2>'
     if decision == "refused":
         reason = html.escape(reason_in(prediction.reason, language))
-        return f"{title}<p>{reason}</p>{_read(prediction, language)}"
+        return f"{title}<p>{reason}</p>{read_html(prediction, language)}"
     probability = prediction.covid_probability
     said = text("probability", language, probability=f"<strong>{probability:.3f}</strong>")
     if threshold is not None:
@@ -61,7 +61,7 @@ def answer_html(
     return (
         f"{title}<p>{said}</p>{scale}"
         f"<table><caption>{text('lesion_scores', language)}</caption>{lesions}</table>"
-        f"{_read(prediction, language)}"
+        f"{read_html(prediction, language)}"
     )
 
 
@@ -96,16 +96,15 @@ def _scale(
     probability: float, threshold: float, band: tuple[float, float] | None, decision: str, language: str
 ) -> str:
     """The probability between 0 and 1, with the operating point and the band drawn on it and named below."""
-    ground, legend = "", ""
+    low, high = band or (threshold, threshold)
+    legend = ""
     if band:
-        low, high = band
-        ground = f'<i class="band" style="left:{low:.1%};width:{high - low:.1%}"></i>'
         said = text("band", language, low=f"{low:.2f}", high=f"{high:.2f}")
         legend = f'<span><i class="band"></i>{said}</span>'
     point = text("point", language, threshold=f"{threshold:.2f}")
     return (
-        f'<div class="scale {decision}" aria-hidden="true">{ground}<b style="width:{probability:.1%}"></b>'
-        f'<i class="point" style="left:{threshold:.1%}"></i></div>'
+        f'<div class="scale {decision}" style="--low:{low:.1%};--high:{high:.1%}" aria-hidden="true">'
+        f'<i class="point" style="left:{threshold:.1%}"></i><b style="left:{probability:.1%}"></b></div>'
         '<div class="ticks" aria-hidden="true"><span>0</span><span>0.5</span><span>1</span></div>'
         f'<p class="legend"><span><i class="point"></i>{point}</span>{legend}</p>'
     )
@@ -115,7 +114,7 @@ def _bar(score: float) -> str:
     return f'<div class="bar" aria-hidden="true"><b style="width:{score:.1%}"></b></div>'
 
 
-def _read(prediction: Prediction, language: str) -> str:
+def read_html(prediction: Prediction, language: str) -> str:
     """What was read of the file, and what is in doubt."""
     seen = prediction.slice
     if seen is None:
@@ -124,4 +123,5 @@ def _read(prediction: Prediction, language: str) -> str:
     if seen.window:
         facts += text("read_window", language, level=f"{seen.window[0]:g}", width=f"{seen.window[1]:g}")
     doubts = "".join(f"<li>{html.escape(reason_in(doubt, language))}</li>" for doubt in seen.doubts)
-    return f'<p class="read">{facts}</p>' + (f'<ul class="doubts">{doubts}</ul>' if doubts else "")
+    said = f'<p class="read"><span>{text("report_read", language)}</span> {facts}</p>'
+    return said + (f'<ul class="doubts">{doubts}</ul>' if doubts else "")

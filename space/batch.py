@@ -11,16 +11,19 @@ from api import NETWORK, QUICK, public
 from batch_html import Answered, progress_html, strip_html, summary_html, table_html
 from batch_inputs import Given, expand_some
 from downloads import KEPT, Download
-from html_parts import png_uri
+from html_parts import data_uri, png_uri
 from texts import I18N, failure, language_of, text
 
 from ladnn_hf import Prediction, Predictor
 from ladnn_hf.answers import WRITERS
+from ladnn_hf.attention import overlay
 
 _EVERY = 1.0
 """Seconds between two pictures of how far a batch has come."""
 _THUMBNAIL = 56
 """Longest side in pixels."""
+_PICTURE = 224
+"""The same of a slice in a series, which may be one of those that matter most."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What begins a formula in a spreadsheet."""
 
@@ -29,8 +32,8 @@ def build(predictor: Predictor) -> None:
     """Add the tab's components and events to a page."""
     files = gr.File(file_count="multiple", label=I18N("batch_files"), elem_id="batch-files", height=180)
     with gr.Row():
-        run = gr.Button(I18N("run"), variant="primary", elem_id="run")
-        cancel = gr.Button(I18N("cancel"), elem_id="cancel")
+        run = gr.Button(I18N("run"), variant="primary", scale=2, elem_id="run")
+        cancel = gr.Button(I18N("cancel"), scale=1, elem_id="cancel")
     summary = gr.HTML(elem_id="summary", apply_default_css=False)
     strip = gr.HTML(elem_id="strip", apply_default_css=False)
     table = gr.HTML(elem_id="table", apply_default_css=False, js_on_load=_SORT)
@@ -81,7 +84,21 @@ def answer_all(predictor: Predictor, given: Sequence[Given]) -> Iterator[Answere
             small = prediction.slice.grey.copy()
             small.thumbnail((_THUMBNAIL, _THUMBNAIL))
             thumbnail = png_uri(small)
-        yield Answered(one.name, replace(prediction, maps=None, slice=None), thumbnail, one.series)
+        picture = _warm(prediction) if one.series is not None else ""
+        yield Answered(one.name, replace(prediction, maps=None, slice=None), thumbnail, one.series, picture)
+
+
+def _warm(prediction: Prediction) -> str:
+    """The slice with what speaks for COVID-19 laid over it; empty where there is no map."""
+    if prediction.maps is None:
+        return ""
+    small = prediction.slice.grey.copy()
+    small.thumbnail((_PICTURE, _PICTURE))
+    scale = small.width / prediction.slice.grey.width
+    box = prediction.box and tuple(scale * edge for edge in prediction.box)
+    buffer = io.BytesIO()
+    overlay(small, prediction.maps[0], box).save(buffer, "JPEG", quality=85)
+    return data_uri(buffer.getvalue(), "image/jpeg")
 
 
 def draw(done: Sequence[Answered], language: str) -> tuple[str, str, str]:

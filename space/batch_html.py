@@ -27,6 +27,8 @@ class Answered:
     """As a `data:` address; empty where nothing could be read."""
     series: str | None
     """The DICOM series, None for a picture."""
+    picture: str = ""
+    """Of a slice in a series: larger than the thumbnail, with what speaks for COVID-19 laid over it."""
 
 
 def progress_html(done: int, total: int, language: str) -> str:
@@ -40,8 +42,11 @@ def progress_html(done: int, total: int, language: str) -> str:
 def summary_html(done: Sequence[Answered], language: str) -> str:
     """How often each decision was made."""
     counts = Counter(one.prediction.decision for one in done)
-    numbers = {decision: counts[decision] for decision in _DECISIONS}
-    return f"<p role='status'><strong>{text('summary', language, **numbers)}</strong></p>" if done else ""
+    said = "".join(
+        f'<li class="{decision}"><b>{counts[decision]}</b> {text(f"decision_{decision}", language)}</li>'
+        for decision in _DECISIONS
+    )
+    return f'<div role="status"><ul>{said}</ul></div>' if done else ""
 
 
 def strip_html(done: Sequence[Answered], language: str) -> str:
@@ -57,50 +62,65 @@ def table_html(done: Sequence[Answered], language: str) -> str:
     """All answers, sortable by each column."""
     if not done:
         return ""
-    first, last = (
-        [text(f"column_{name}", language) for name in names]
-        for names in (("file", "decision", "probability"), ("reason",))
-    )
-    lesions = {name: f' title="{text(f"lesion_{name}", language)}"' for name in LESIONS}
+    refused = any(one.prediction.reason for one in done)
+    headings = [("", text(f"column_{name}", language)) for name in ("file", "decision", "probability")]
+    headings += [("lesion", text(f"lesion_{name}", language)) for name in LESIONS]
+    if refused:
+        headings.append(("reason", text("column_reason", language)))
     head = "".join(
-        f'<th scope="col"><button type="button"{meaning}>{name}</button></th>'
-        for name, meaning in (dict.fromkeys(first, "") | lesions | dict.fromkeys(last, "")).items()
+        f'<th scope="col" class="{kind}"><button type="button">{name}</button></th>'
+        for kind, name in headings
     )
-    rows = "".join(_row(one, language) for one in done)
+    rows = "".join(_row(one, refused, language) for one in done)
     return (
         f'<div class="scroll" tabindex="0"><table><caption>{text("batch_table", language)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
-def _row(one: Answered, language: str) -> str:
+def _row(one: Answered, with_reason: bool, language: str) -> str:
     answer = one.prediction
-    scores = [answer.covid_probability, *(answer.lesions or dict.fromkeys(LESIONS)).values()]
-    cells = "".join(
-        '<td data-value="-1"></td>' if score is None else f'<td data-value="{score:.6f}">{score:.3f}</td>'
-        for score in scores
-    )
+    lesions = (answer.lesions or dict.fromkeys(LESIONS)).values()
     picture = f'<img src="{one.thumbnail}" alt="" loading="lazy">' if one.thumbnail else ""
     reason = html.escape(reason_in(answer.reason, language)) if answer.reason else ""
     return (
-        f'<tr><th scope="row" data-value="{html.escape(one.name)}"><div>{picture}'
+        f'<tr class="{answer.decision}"><th scope="row" data-value="{html.escape(one.name)}"><div>{picture}'
         f"<span>{html.escape(one.name)}</span></div></th>"
-        f'<td class="{answer.decision}">{text(f"decision_{answer.decision}", language)}</td>{cells}'
-        f"<td>{reason}</td></tr>"
+        f'<td class="decision">{text(f"decision_{answer.decision}", language)}</td>'
+        f"{_score(answer.covid_probability, drawn=True)}{''.join(map(_score, lesions))}"
+        + (f'<td class="reason">{reason}</td>' if with_reason else "")
+        + "</tr>"
     )
+
+
+def _score(score: float | None, drawn: bool = False) -> str:
+    """A cell that is sorted by its number, drawn as a line too where that is asked for."""
+    if score is None:
+        return '<td data-value="-1"></td>'
+    line = f'<i style="width:{score:.1%}"></i>' if drawn else ""
+    return f'<td data-value="{score:.6f}">{score:.3f}{line}</td>'
 
 
 def _one_strip(slices: Sequence[Answered], language: str) -> str:
     bars = "".join(
         f'<li class="{one.prediction.decision}" title="{html.escape(one.name)}">'
-        f'<img src="{one.thumbnail}" alt="{html.escape(one.name)}">'
+        f'<img src="{one.thumbnail}" alt="{_said(one, language)}">'
         f'<div><b style="height:{one.prediction.covid_probability or 0:.1%}"></b></div></li>'
         for one in slices
     )
     answered = [one for one in slices if one.prediction.covid_probability is not None]
-    telling = sorted(answered, key=lambda one: -one.prediction.covid_probability)[:_MATTER]
-    names = ", ".join(f"{html.escape(one.name)} ({one.prediction.covid_probability:.2f})" for one in telling)
-    return (
-        f'<div class="scroll" tabindex="0"><ol class="strip">{bars}</ol></div>'
-        f"<p>{text('key_slices', language, names=names)}</p>"
+    telling = "".join(
+        f'<li class="{one.prediction.decision}"><img src="{one.picture}" alt="{_said(one, language)}">'
+        f"<b>{one.prediction.covid_probability:.3f}</b>{html.escape(one.name)}</li>"
+        for one in sorted(answered, key=lambda one: -one.prediction.covid_probability)[:_MATTER]
     )
+    return (
+        f"<h3>{text('series', language, slices=len(slices))}</h3>"
+        f'<div class="scroll" tabindex="0"><ol class="strip">{bars}</ol></div>'
+        f'<h3>{text("key_slices", language)}</h3><ol class="telling">{telling}</ol>'
+    )
+
+
+def _said(one: Answered, language: str) -> str:
+    """A slice of a series in words, for who cannot see it."""
+    return html.escape(f"{one.name}: {text(f'decision_{one.prediction.decision}', language)}")

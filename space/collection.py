@@ -1,8 +1,11 @@
 """The tab where visitors contribute slices, and take them back."""
 
+import html
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
+from answer_html import VIEWS, read_html, view_html
 from api import NETWORK, QUICK
 from texts import I18N, failure, language_of, reason_in, text
 
@@ -45,6 +48,13 @@ class Collection:
         """As `ContributionStore.withdraw`; when it returns the contribution is gone from where it lasts."""
         (self.store if self.lasting else self.sync).withdraw(receipt)
 
+    def said_of_withdrawal(self, language: str) -> str:
+        """What has become of a contribution that was withdrawn, in words."""
+        keys = ["withdrawn"]
+        if self.sync:
+            keys += ["withdrawn_later"] * self.lasting + ["withdrawn_history"]
+        return " ".join(text(key, language) for key in keys)
+
     def said(self, language: str) -> str:
         """Where contributions are kept, in words."""
         places = [key for key, used in (("here", self.lasting), ("on_hub", self.sync)) if used]
@@ -71,6 +81,7 @@ def build(page: gr.Blocks, predictor: Predictor, collection: Collection | None) 
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
             given = gr.File(label=I18N("slice_file"), elem_id="contribute-file", height=180)
+            all_kept = gr.HTML(elem_id="contribute-view", apply_default_css=False)
             label = gr.Radio(list(CLASSES[::-1]), label=I18N("contribute_label"), elem_id="label")
             lesions = gr.CheckboxGroup(
                 list(LESION_NAMES), label=I18N("contribute_lesions"), elem_id="lesions"
@@ -86,7 +97,18 @@ def build(page: gr.Blocks, predictor: Predictor, collection: Collection | None) 
             withdraw = gr.Button(I18N("withdraw"), elem_id="withdraw")
             withdrawn = gr.HTML(elem_id="withdrawn", apply_default_css=False)
 
-    def contribute(path, label, lesions, report, source, consent, request: gr.Request) -> str:
+    def look(path: str | None, request: gr.Request) -> str:
+        """What would be kept, so that a name that is burned in is seen before it is given."""
+        if path is None:
+            return ""
+        language = language_of(request)
+        prediction = predictor(path)
+        if prediction.decision == "refused":
+            return f"<p>{html.escape(reason_in(prediction.reason, language))}</p>"
+        shown = view_html(replace(prediction, maps=None), language, VIEWS[0], 0)
+        return f"{shown}<p>{text('all_that_is_kept', language)}</p>{read_html(prediction, language)}"
+
+    def contribute(path, label, lesions, report, source, consent, request: gr.Request) -> tuple:
         language = language_of(request)
         if path is None:
             raise failure(text("no_files", language), language)
@@ -105,24 +127,27 @@ def build(page: gr.Blocks, predictor: Predictor, collection: Collection | None) 
         except (ValueError, StoreUnavailable) as error:
             raise failure(reason_in(str(error), language), language) from error
         thanks = text("contribute_thanks", language, receipt=f"<code>{kept.code}</code>")
-        return f"<p role='status'>{thanks}</p>"
+        # The next slice is asked for anew, its consent above all.
+        return f"<p role='status'>{thanks}</p>", None, None, [], "", "", False
 
-    def take_back(receipt: str, request: gr.Request) -> str:
+    def take_back(receipt: str, request: gr.Request) -> tuple[str, str]:
         language = language_of(request)
         try:
             collection.withdraw((receipt or "").strip())
         except (ValueError, StoreUnavailable) as error:
             raise failure(reason_in(str(error), language), language) from error
-        return f"<p role='status'>{text('withdrawn', language)}</p>"
+        return f"<p role='status'>{collection.said_of_withdrawal(language)}</p>", ""
 
+    fields = [given, label, lesions, report, source, consent]
+    given.change(look, given, all_kept, api_visibility="private", **NETWORK)
     send.click(
         contribute,
-        [given, label, lesions, report, source, consent],
-        thanks,
+        fields,
+        [thanks, *fields],
         api_visibility="private",
         **NETWORK,
     )
-    withdraw.click(take_back, receipt, withdrawn, api_visibility="private")
+    withdraw.click(take_back, receipt, [withdrawn, receipt], api_visibility="private")
 
     def localise(request: gr.Request):
         language = language_of(request)

@@ -75,21 +75,22 @@ def data_html(facts: Mapping[str, Any], language: str) -> str:
         return text(f"column_{name}", language)
 
     return (
-        f"<h2>{html.escape(facts['dataset'])}</h2><p>{text('data_intro', language)}</p>"
+        f"<h2>{html.escape(term_in(facts['dataset'], language))}</h2><p>{text('data_intro', language)}</p>"
         f"<p><strong>{text('data_leak' if facts['leak'] else 'data_no_leak', language)}</strong></p>"
-        '<div class="tables">'
+        '<div class="tables"><div>'
         + facts_table(
             [column("split"), column("slices"), *classes, column("patients"), column("papers")],
             counts,
             text("data_slices", language),
         )
         + facts_table([column("lesion"), *names], lesions, text("data_lesions", language))
+        + "</div><div>"
         + facts_table(
             [column("finding"), column("times"), column("slices"), column("leak")],
             findings,
             text("data_findings", language),
         )
-        + f"</div>{_file_only(facts['file_only'], language)}"
+        + f"{_file_only(facts['file_only'], language)}</div></div>"
     )
 
 

@@ -27,4 +27,9 @@ def png_uri(picture: Image.Image) -> str:
     """A picture as a `data:` address, so that the server keeps no file of it."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", compress_level=1)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return data_uri(buffer.getvalue(), "image/png")
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """The bytes of a file of this media type as a `data:` address."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

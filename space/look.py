@@ -4,9 +4,12 @@ import json
 from pathlib import Path
 
 import gradio as gr
+from html_parts import png_uri
+from PIL import Image
 from texts import GRADIO_CHINESE
 
 HERE = Path(__file__).parent
+EXAMPLES = HERE / "examples"
 THEME = gr.themes.Base(
     primary_hue="teal",
     neutral_hue="slate",
@@ -26,5 +29,25 @@ THEME = gr.themes.Base(
     checkbox_border_color="*neutral_500",
     checkbox_border_color_dark="*neutral_400",
 )
-CSS = (HERE / "page.css").read_text(encoding="utf-8")
-HEAD = f"<script>{(HERE / 'page.js').read_text(encoding='utf-8')}({json.dumps(GRADIO_CHINESE)})</script>"
+_PHANTOM_SIDE = 96
+
+
+def _draw_phantoms() -> str:
+    """The style that shows each phantom above its name; Gradio shows either pictures or names."""
+    rules = []
+    for number, name in enumerate(json.loads((EXAMPLES / "phantoms.json").read_text(encoding="utf-8")), 1):
+        with Image.open(EXAMPLES / name) as picture:
+            picture.thumbnail((_PHANTOM_SIDE, _PHANTOM_SIDE))
+            uri = png_uri(picture)
+        rules.append(
+            f"#phantoms .gallery-item:nth-of-type({number})::before {{ background-image: url({uri}) }}"
+        )
+    return "\n".join(rules)
+
+
+def _script(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+CSS = (HERE / "page.css").read_text(encoding="utf-8") + _draw_phantoms()
+HEAD = f"<script>{_script('doors.js')}{_script('chinese.js')}({json.dumps(GRADIO_CHINESE)})</script>"

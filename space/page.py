@@ -51,8 +51,8 @@ def build_page(model: str | None = None, contributions: collection.Collection | 
             language = language_of(request)
             subtitle, notice = text("subtitle", language), text("notice", language)
             return (
-                f"<h1>LA-DNN</h1><p>{subtitle}</p><p><strong>{notice}</strong></p>",
-                about.about_html(report, language),
+                f"<header><div><h1>LA-DNN</h1><p>{subtitle}</p></div><p class='notice'>{notice}</p></header>",
+                about.about_html(report, predictor.threshold, predictor.band, language),
                 data_html(facts, language),
                 *(gr.update(label=text(f"tab_{name}", language)) for name in tabs),
             )

@@ -23,6 +23,9 @@ EXAMPLES = json.loads((HERE / "examples" / "phantoms.json").read_text(encoding="
 """Drawn by `ladnn_hf.phantoms`; no image of a patient."""
 OPACITY = 0.6
 _SET_VIEW = "(view) => { document.querySelector('#view .stack')?.setAttribute('data-view', view) }"
+_SHOW_ANSWER = """() => matchMedia("(max-width: 640px)").matches
+  && document.querySelector("#result h2")?.parentElement.scrollIntoView({behavior: "smooth"})"""
+"""On a phone the answer stands below the picture that was given."""
 _SET_OPACITY = "(value) => { document.querySelector('#view .stack')?.style.setProperty('--heat', value) }"
 
 
@@ -37,6 +40,7 @@ def build(page: gr.Blocks, predictor: Predictor, points: OperatingPoints) -> Non
                 inputs=[image],
                 example_labels=_titles("en"),
                 label=I18N("examples"),
+                elem_id="phantoms",
                 api_visibility="private",
             )
             with gr.Group(visible=False) as window:
@@ -55,7 +59,7 @@ def build(page: gr.Blocks, predictor: Predictor, points: OperatingPoints) -> Non
         with gr.Column(min_width=320):
             picture = gr.HTML(elem_id="view", apply_default_css=False)
             with gr.Column(elem_id="tools"):
-                with gr.Group():
+                with gr.Group(elem_id="heat"):
                     view = gr.Dropdown(list(VIEWS), value=VIEWS[0], label=I18N("show_view"), elem_id="show")
                     opacity = gr.Slider(0, 1, OPACITY, step=0.05, label=I18N("opacity"), elem_id="opacity")
                 with gr.Row():
@@ -113,9 +117,15 @@ def build(page: gr.Blocks, predictor: Predictor, points: OperatingPoints) -> Non
         return Download.payload("answer.json", json.dumps(public(_chosen(shown, request)), indent=2).encode())
 
     busy = {"api_visibility": "private", "show_progress_on": result, **NETWORK}
-    image.input(answer, [image, view, opacity], outputs, **busy)
-    examples.load_input_event.then(answer, [image, view, opacity], outputs, **busy)
-    upload.upload(lambda: None, None, image, **QUICK).then(answer, [upload, view, opacity], outputs, **busy)
+    given = [
+        image.input(answer, [image, view, opacity], outputs, **busy),
+        examples.load_input_event.then(answer, [image, view, opacity], outputs, **busy),
+        upload.upload(lambda: None, None, image, **QUICK).then(
+            answer, [upload, view, opacity], outputs, **busy
+        ),
+    ]
+    for answered in given:
+        answered.then(None, None, None, js=_SHOW_ANSWER)
     gr.on(
         [level.input, width.input],
         rewindow,

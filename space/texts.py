@@ -49,6 +49,10 @@ def text(key: str, language: str, **facts: object) -> str:
     return TEXTS[language][key].format(**facts)
 
 
+_DATASETS = {"covid_ct": "COVID-CT", "sars_ct": "SARS-CoV-2-CT", "covid_later": "COVID-CT, added later"}
+"""What the data sets are called of which the bundled report and audit know the folders."""
+
+
 def term_in(term: str, language: str) -> str:
     """What a report calls something, in the visitor's language; in English where no other form is known.
 
@@ -56,6 +60,7 @@ def term_in(term: str, language: str) -> str:
         term: A name or title of `ladnn_hf`.
         language: What `language_of` found.
     """
+    term = _FOLDER.sub(lambda folder: _DATASETS[folder[0]], term)
     if language == "zh":
         for pattern, chinese in _PATTERNS:
             if found := pattern.fullmatch(term):
@@ -90,4 +95,5 @@ def _pattern(sentence: str) -> re.Pattern[str]:
     return re.compile("".join(facts), re.DOTALL)
 
 
+_FOLDER = re.compile(rf"^({'|'.join(_DATASETS)})\b")
 _PATTERNS = [(_pattern(english), chinese) for english, chinese in CHINESE.items()]

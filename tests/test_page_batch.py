@@ -24,12 +24,18 @@ def give(page, paths):
 
 
 def run(page):
-    page.get_by_role("button", name="Run").click()
+    page.get_by_role("button", name="Answer all").click()
     page.wait_for_selector("#table tbody tr")
 
 
 def names(page):
     return [row.inner_text().strip() for row in page.locator("#table tbody th").all()]
+
+
+def column(page):
+    """Each slice's probability, by its name."""
+    cells = page.locator("#table tbody td:nth-child(3)").all()
+    return dict(zip(names(page), (float(cell.get_attribute("data-value")) for cell in cells), strict=True))
 
 
 def test_good_and_bad_files_are_answered_together_sorted_and_saved(page, tmp_path):
@@ -40,7 +46,7 @@ def test_good_and_bad_files_are_answered_together_sorted_and_saved(page, tmp_pat
     run(page)
     answered = {path.name for path in EXAMPLES.glob("*g*.png")}
     assert answered < set(names(page)) and "more.zip/crazy.png" in names(page)
-    assert "1 not answered" in page.inner_text("#summary")
+    assert re.search(r"^1\s*Not answered", page.inner_text("#summary"), re.M)
     assert page.locator("#table tbody img").count() == len(answered) + 1
     page.get_by_role("button", name="Probability").click()
     shown = [float(number) for number in re.findall(r"\t(0\.\d{3})\t", page.inner_text("#table")) if number]
@@ -64,16 +70,21 @@ def test_a_series_is_a_strip_in_the_order_of_the_body_with_its_most_telling_slic
     run(page)
     assert names(page) == [f"{9 - number}.dcm" for number in range(5)]
     assert page.locator("#strip .strip li").count() == 5
-    telling = re.findall(r"(\d)\.dcm \((0\.\d\d)\)", page.inner_text("#strip"))
-    scores = [float(score) for _, score in telling]
-    assert len(telling) == 3 and scores == sorted(scores, reverse=True)
+    telling = page.locator("#strip .telling li")
+    shown = dict(re.search(r"(0\.\d+)\s*(\d\.dcm)", one).groups()[::-1] for one in telling.all_inner_texts())
+    scores = {name: number for name, number in column(page).items() if number > 0}
+    most = sorted(scores.values(), reverse=True)[:3]
+    assert [float(score) for score in shown.values()] == pytest.approx(most, abs=6e-4)
+    assert all(float(score) == pytest.approx(scores[name], abs=6e-4) for name, score in shown.items())
+    widths = telling.locator("img").evaluate_all("all => all.map((one) => one.naturalWidth)")
+    assert all(width > 100 for width in widths), "shown, and larger than the table's thumbnails"
 
 
 def test_a_batch_that_is_stopped_keeps_what_is_done(page, tmp_path):
     for number in range(300):
         shutil.copy(EXAMPLES / "healthy.png", tmp_path / f"{number:03}.png")
     give(page, sorted(tmp_path.glob("*.png")))
-    page.get_by_role("button", name="Run").click()
+    page.get_by_role("button", name="Answer all").click()
     page.wait_for_selector("#summary progress")
     page.get_by_role("button", name="Cancel").click()
     page.wait_for_selector("#table tbody tr")
@@ -83,5 +94,5 @@ def test_a_batch_that_is_stopped_keeps_what_is_done(page, tmp_path):
 
 def test_without_files_the_page_asks_for_some(page):
     page.get_by_role("tab", name="Batch").click()
-    page.get_by_role("button", name="Run").click()
+    page.get_by_role("button", name="Answer all").click()
     page.get_by_text("Expected files, found none").wait_for()

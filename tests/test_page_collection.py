@@ -66,10 +66,28 @@ def test_without_consent_nothing_is_kept(page, contributions, own_slice):
 def test_the_same_slice_is_not_taken_twice(page, contributions, own_slice):
     fill(page, own_slice)
     page.locator("#thanks p").wait_for()
+    assert not page.locator("#consent input").is_checked(), "the next slice needs a consent of its own"
+    assert page.locator("#contribute-view img").count() == 0
     once = run_ladnn("data", "contributions", contributions, "list").stdout
-    page.locator("#send").click()
+    fill(page, own_slice)
     page.get_by_text("contributed already").wait_for()
     assert run_ladnn("data", "contributions", contributions, "list").stdout == once
+
+
+def test_what_would_be_kept_is_shown_before_it_is_given(page, own_slice):
+    page.get_by_role("tab", name="Contribute").click()
+    page.set_input_files("#contribute-file input[type=file]", own_slice)
+    page.get_by_text("This is all that is kept of the file.").wait_for()
+    assert page.locator("#contribute-view img").evaluate("one => one.naturalWidth") == 160
+    assert "Doe" not in page.locator("#contribute-view").inner_html()
+
+
+def test_a_withdrawal_speaks_of_the_hub_only_where_it_keeps_a_copy(page, own_slice):
+    fill(page, own_slice)
+    page.locator("#receipt input, #receipt textarea").fill(page.locator("#thanks code").inner_text())
+    page.locator("#withdraw").click()
+    page.locator("#withdrawn p").wait_for()
+    assert page.inner_text("#withdrawn") == "Withdrawn: the picture and what you wrote are deleted."
 
 
 def test_what_is_no_slice_is_not_taken(page, contributions):
