@@ -1,14 +1,12 @@
 """The command `ladnn`: arguments only; what they do lives in the modules they call."""
 
 import argparse
-import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from . import __version__
-from .answers import WRITERS, opened
+from .answers import WRITERS
 from .command_parsers import add_command, add_new_folder
 from .data_commands import add_data
 from .push_commands import add_push
@@ -75,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="a slice or a folder of slices (-- before a name that begins with -)",
+        help="a slice or a folder of slices (-- before a name that begins with -), or rows of slices: a "
+        "saved data set, one of its splits, a Parquet file, or hf://datasets/OWNER/NAME@REVISION on the Hub",
     )
     _add_model(predict, on_hub=True)
     predict.add_argument(
@@ -205,55 +204,9 @@ def _run_and_dataset(text: str) -> tuple[str, str]:
 
 
 def _predict(arguments: argparse.Namespace, _: list[str]) -> int:
-    import logging
-    import warnings
+    from .predict_command import predict
 
-    from tqdm import tqdm
-
-    from .inference import Predictor
-    from .model_pull import ModelNotHad
-    from .reading import list_slices
-
-    # A file's faults are said once, as its refusal; Pillow's own asides are not answers.
-    warnings.simplefilter("ignore")
-    logging.getLogger("PIL").setLevel(logging.CRITICAL)
-    with contextlib.ExitStack() as stack:
-        try:
-            if arguments.attention:
-                arguments.attention.mkdir(parents=True, exist_ok=True)
-            predictor = Predictor(arguments.model, gate=not arguments.no_gate, engine=arguments.engine)
-            stream = stack.enter_context(opened(arguments.output))  # last: a failure replaces nothing
-        except (ValueError, OSError) as error:
-            print(f"ladnn predict: {' '.join(str(error).split())}", file=sys.stderr)
-            return 1 if isinstance(error, ModelNotHad) else 2
-        paths = list(list_slices(arguments.paths))
-        answers = tqdm(predictor.predict(paths), total=len(paths), unit="slice", delay=2, disable=None)
-        all_well = True
-
-        def seen() -> Iterator:
-            nonlocal all_well
-            for number, answer in enumerate(answers, start=1):
-                all_well &= answer.decision != "refused"
-                if arguments.attention:
-                    all_well &= _write_overlay(answer, number, arguments.attention)
-                yield answer
-
-        WRITERS[arguments.format](seen(), stream)
-    return 0 if all_well else 1
-
-
-def _write_overlay(answer, number: int, folder: Path) -> bool:
-    if answer.maps is None:
-        return True
-    from .attention import overlay
-
-    path = folder / f"{number:05d}_{Path(answer.image).stem[:60]}.png"
-    try:
-        overlay(answer.slice.grey, answer.maps[0], answer.box).save(path)
-    except OSError as error:
-        print(f"ladnn predict: no overlay of {answer.image}: {error}", file=sys.stderr)
-        return False
-    return True
+    return predict(arguments)
 
 
 def _demo(arguments: argparse.Namespace, _: list[str]) -> int:
