@@ -154,7 +154,15 @@ def _parser() -> argparse.ArgumentParser:
         help="runs, each with a data set whose split test holds patients that the run never saw: how well "
         "lesions are told over all of these (benchmarks/lesion_folds.py makes them)",
     )
+    evaluate.add_argument(
+        "--answers",
+        type=Path,
+        metavar="FILE",
+        help="score what `ladnn predict DATASET/SPLIT --format json` wrote there and ask the model no more: "
+        "numbers of the split as it is alone; the data set may be Parquet, also on the Hub",
+    )
     evaluate.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the report")
+    evaluate.set_defaults(parser=evaluate)
 
     export = add_command(
         commands,
@@ -237,18 +245,16 @@ def _train(_: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace, _: list[str]) -> int:
-    from .evaluation import evaluate, to_markdown, write_report
+    from .evaluation import evaluate, evaluate_answers, to_markdown, write_report
 
-    evaluation = evaluate(
-        arguments.model,
-        arguments.dataset,
-        arguments.split,
-        external=arguments.external,
-        runs=arguments.runs,
-        without_lesions=arguments.without_lesions,
-        left_out=arguments.left_out,
-        lesion_folds=arguments.lesion_folds,
-    )
+    names = ("external", "runs", "without_lesions", "left_out", "lesion_folds")
+    more = {name: getattr(arguments, name) for name in names}
+    if arguments.answers is None:
+        evaluation = evaluate(arguments.model, arguments.dataset, arguments.split, **more)
+    elif any(more.values()):
+        arguments.parser.error("--answers scores answers alone; leave out what asks models again.")
+    else:
+        evaluation = evaluate_answers(arguments.model, arguments.answers, arguments.dataset, arguments.split)
     write_report(evaluation, arguments.output)
     print(to_markdown(evaluation.report), end="")
     return 0

@@ -7,14 +7,18 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from conftest import phantom_rows, run_ladnn, run_ladnn_alone, run_python
 from datasets import Dataset, DatasetDict
 
+from ladnn_hf import LESIONS, Predictor
 from ladnn_hf.export import export_onnx
+from ladnn_hf.metrics import probability_metrics, with_intervals
 from ladnn_hf.shared_answers import Process, SharedAnswers, launched
 from ladnn_hf.slice_dataset import FEATURES
+from ladnn_hf.slice_scores import score_slices
 from ladnn_hf.slice_shards import shards_of
 
 COUNT = 40
@@ -228,3 +232,51 @@ def test_a_run_killed_in_the_middle_goes_on_with_another_number_of_processes(mic
     assert expected.returncode == 1
     assert (folder / "answers").read_bytes() == (folder / "alone").read_bytes()
     assert not parts.exists()
+
+
+@pytest.mark.parametrize("dataset", ["saved", "rows.parquet"])
+def test_answers_are_scored_as_the_model_is(micro_folder, tables, rows, dataset):
+    rows.select(range(30, COUNT)).to_parquet("rows.parquet")
+    asked = "saved/test" if dataset == "saved" else dataset
+    run_ladnn("predict", asked, "--model", micro_folder, "--format", "json", "--output", "answers.jsonl")
+    arguments = (
+        "--model",
+        micro_folder,
+        "--split",
+        "test",
+        "--dataset",
+        dataset,
+        "--answers",
+        "answers.jsonl",
+    )
+    result = run_ladnn("evaluate", *arguments, "--output", "report")
+    assert result.returncode == 0, result.stderr
+    report = json.loads((tables / "report" / "report.json").read_text())
+    asked_again = score_slices(Predictor(micro_folder), rows.select(range(30, COUNT)), "test")
+    labels = np.array(rows["label"][30:])
+    expected = with_intervals(probability_metrics, labels, asked_again.covid)
+    assert report["probabilities"].keys() == expected.keys()
+    for name, numbers in expected.items():
+        assert report["probabilities"][name] == pytest.approx(numbers), name
+    assert report["slices"] == 10 and report["refused"] == sum(asked_again.decisions == "refused")
+    labelled = [numbers["labelled"] for numbers in report["lesions"].values()]
+    assert labelled == [int(sum(not np.isnan(one[0]) for one in rows["lesions"][30:]))] * len(LESIONS)
+    assert [row["name"] for row in report["rows"]] == ["official"]
+
+
+def test_answers_to_other_rows_or_of_another_model_are_not_scored(micro_folder, tables):
+    predict = ("predict", "--model", micro_folder, "--format", "json", "--output", "answers.jsonl")
+    evaluate = ("evaluate", "--dataset", "saved", "--answers", "answers.jsonl", "--output", "report")
+    for asked, model, said in (
+        ("saved/train", micro_folder, "expected the answer to test#0, found one to saved/train#0"),
+        ("saved/test", "", "expected an answer of bundled"),
+    ):
+        run_ladnn(*predict, asked)
+        result = run_ladnn(*evaluate, *(("--model", model) if model else ()))
+        assert result.returncode == 1 and said in result.stderr
+    lines = (tables / "answers.jsonl").read_text().splitlines(keepends=True)
+    for kept, said in ((lines[:-1], "expected an answer to test#9 too"), (["{}"], "expected an answer")):
+        (tables / "answers.jsonl").write_text("".join(kept))
+        result = run_ladnn(*evaluate, "--model", micro_folder)
+        assert result.returncode == 1 and said in result.stderr
+    assert not (tables / "report").exists()
