@@ -31,6 +31,8 @@ from ladnn_hf.openvino_engine import OpenVinoEngine
 
 BACKBONES = ("tf_efficientnet_lite0", "densenet169")
 SIZE = 224
+IN_FOLDER, SHARED = 200, 1000
+"""Slices of the folder, and those that processes share: more than one shard each."""
 PAGE = Path(__file__).resolve().parents[1] / "app.py"
 LADNN = [sys.executable, "-m", "ladnn_hf"]
 
@@ -136,11 +138,13 @@ def folder(slices: list[Path], turns: int) -> None:
         print(f"| {name} | {wall:.1f} | {needed:.1f} | {needed / cores / wall:.0%} |", flush=True)
 
 
-def run(*commands: list[str], **environment: str) -> None:
-    """Run commands side by side, to their end."""
+def run(*commands: list[str], each: list[dict[str, str]] | None = None, **environment: str) -> None:
+    """Run commands side by side, to their end; `each` is what the environment of each has of its own."""
     running = [
-        subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.DEVNULL)
-        for command in commands
+        subprocess.Popen(
+            command, env=os.environ | environment | own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        for command, own in zip(commands, each or [{}] * len(commands), strict=True)
     ]
     if any(process.wait() for process in running):
         raise SystemExit(f"{commands}: failed")
@@ -175,7 +179,7 @@ def cold(path: Path) -> None:
             "the same, openvino": lambda: run([*predict, "openvino"]),
             "`python app.py` until it answers": listening,
         },
-        5,
+        3,
     )
     table("from a cold process", "s", "of PyTorch's `predict`")
     for name, value in took.items():
@@ -183,18 +187,26 @@ def cold(path: Path) -> None:
         print(f"| {name} | {value / 1000:.2f} | {share:.0%} |")
 
 
-def processes(folders: list[Path]) -> None:
-    """The same slices, by one process on two cores or by two on one core each."""
-    one = [*LADNN, "predict", *map(str, folders), "--format", "json"]
-    two = [[*LADNN, "predict", str(each), "--format", "json"] for each in folders]
+def processes(slices: Path) -> None:
+    """The same slices, by one process on two cores, or shared by two, as a launcher starts them."""
+
+    def shared() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            run(
+                *([*one, "--output", f"{folder}/answers"] for _ in range(2)),
+                each=[{"RANK": str(rank), "WORLD_SIZE": "2"} for rank in range(2)],
+                OMP_NUM_THREADS="1",
+            )
+
+    one = [*LADNN, "predict", str(slices), "--format", "json"]
     took = in_turn(
         {
             "1 process, 2 threads": lambda: run(one, OMP_NUM_THREADS="2"),
-            "2 processes, 1 thread each": lambda: run(*two, OMP_NUM_THREADS="1"),
+            "2 processes, 1 thread each": shared,
         },
-        3,
+        2,
     )
-    table("the same slices on 2 cores", "s")
+    table(f"{SHARED} slices on 2 cores, from start to end", "s")
     for name, value in took.items():
         print(f"| {name} | {value / 1000:.1f} |")
 
@@ -211,7 +223,8 @@ if __name__ == "__main__":
         path = Path(name) / "phantom.png"
         draw_phantom(["GGO"], size=512, seed=1).save(path)
         one_slice(path, arguments.turns)
-        write_slices(200, Path(name) / "slices", size=512)
-        folder(sorted(Path(name).glob("slices/*/*.png")), arguments.turns)
+        write_slices(SHARED, Path(name) / "slices", size=512)
+        slices = sorted(Path(name).glob("slices/*/*.png"))
+        folder(slices[:IN_FOLDER], arguments.turns)
         cold(path)
-        processes(sorted(each for each in Path(name).glob("slices/*") if each.is_dir()))
+        processes(Path(name) / "slices")

@@ -71,3 +71,5 @@ def _write_table(answers: Iterable, stream: TextIO) -> None:
 
 WRITERS = {"table": _write_table, "json": _write_json, "csv": _write_csv}
 """How `ladnn predict --format` writes `Prediction`s to a stream, each as soon as it is there."""
+HEADED = ("table", "csv")
+"""The formats that begin with a line that names the columns."""

@@ -1,14 +1,12 @@
 """The command `ladnn`: arguments only; what they do lives in the modules they call."""
 
 import argparse
-import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from . import __version__
-from .answers import WRITERS, opened
+from .answers import WRITERS
 from .command_parsers import add_command, add_new_folder
 from .data_commands import add_data
 from .push_commands import add_push
@@ -75,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="a slice or a folder of slices (-- before a name that begins with -)",
+        help="a slice or a folder of slices (-- before a name that begins with -), or rows of slices: a "
+        "saved data set, one of its splits, a Parquet file, or hf://datasets/OWNER/NAME@REVISION on the Hub",
     )
     _add_model(predict)
     predict.add_argument(
@@ -155,7 +154,15 @@ def _parser() -> argparse.ArgumentParser:
         help="runs, each with a data set whose split test holds patients that the run never saw: how well "
         "lesions are told over all of these (benchmarks/lesion_folds.py makes them)",
     )
+    evaluate.add_argument(
+        "--answers",
+        type=Path,
+        metavar="FILE",
+        help="score what `ladnn predict DATASET/SPLIT --format json` wrote there and ask the model no more: "
+        "numbers of the split as it is alone; the data set may be Parquet, also on the Hub",
+    )
     evaluate.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the report")
+    evaluate.set_defaults(parser=evaluate)
 
     export = add_command(
         commands,
@@ -206,55 +213,9 @@ def _run_and_dataset(text: str) -> tuple[str, str]:
 
 
 def _predict(arguments: argparse.Namespace, _: list[str]) -> int:
-    import logging
-    import warnings
+    from .predict_command import predict
 
-    from tqdm import tqdm
-
-    from .inference import Predictor
-    from .model_pull import ModelNotHad
-    from .reading import list_slices
-
-    # A file's faults are said once, as its refusal; Pillow's own asides are not answers.
-    warnings.simplefilter("ignore")
-    logging.getLogger("PIL").setLevel(logging.CRITICAL)
-    with contextlib.ExitStack() as stack:
-        try:
-            if arguments.attention:
-                arguments.attention.mkdir(parents=True, exist_ok=True)
-            predictor = Predictor(arguments.model, gate=not arguments.no_gate, engine=arguments.engine)
-            stream = stack.enter_context(opened(arguments.output))  # last: a failure replaces nothing
-        except (ValueError, OSError) as error:
-            print(f"ladnn predict: {' '.join(str(error).split())}", file=sys.stderr)
-            return 1 if isinstance(error, ModelNotHad) else 2
-        paths = list(list_slices(arguments.paths))
-        answers = tqdm(predictor.predict(paths), total=len(paths), unit="slice", delay=2, disable=None)
-        all_well = True
-
-        def seen() -> Iterator:
-            nonlocal all_well
-            for number, answer in enumerate(answers, start=1):
-                all_well &= answer.decision != "refused"
-                if arguments.attention:
-                    all_well &= _write_overlay(answer, number, arguments.attention)
-                yield answer
-
-        WRITERS[arguments.format](seen(), stream)
-    return 0 if all_well else 1
-
-
-def _write_overlay(answer, number: int, folder: Path) -> bool:
-    if answer.maps is None:
-        return True
-    from .attention import overlay
-
-    path = folder / f"{number:05d}_{Path(answer.image).stem[:60]}.png"
-    try:
-        overlay(answer.slice.grey, answer.maps[0], answer.box).save(path)
-    except OSError as error:
-        print(f"ladnn predict: no overlay of {answer.image}: {error}", file=sys.stderr)
-        return False
-    return True
+    return predict(arguments)
 
 
 def _demo(arguments: argparse.Namespace, _: list[str]) -> int:
@@ -285,18 +246,16 @@ def _train(_: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace, _: list[str]) -> int:
-    from .evaluation import evaluate, to_markdown, write_report
+    from .evaluation import evaluate, evaluate_answers, to_markdown, write_report
 
-    evaluation = evaluate(
-        arguments.model,
-        arguments.dataset,
-        arguments.split,
-        external=arguments.external,
-        runs=arguments.runs,
-        without_lesions=arguments.without_lesions,
-        left_out=arguments.left_out,
-        lesion_folds=arguments.lesion_folds,
-    )
+    names = ("external", "runs", "without_lesions", "left_out", "lesion_folds")
+    more = {name: getattr(arguments, name) for name in names}
+    if arguments.answers is None:
+        evaluation = evaluate(arguments.model, arguments.dataset, arguments.split, **more)
+    elif any(more.values()):
+        arguments.parser.error("--answers scores answers alone; leave out what asks models again.")
+    else:
+        evaluation = evaluate_answers(arguments.model, arguments.answers, arguments.dataset, arguments.split)
     write_report(evaluation, arguments.output)
     print(to_markdown(evaluation.report), end="")
     return 0

@@ -5,7 +5,10 @@ A caller holds a lock: no two threads or processes write to one folder at a time
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 UNFINISHED = ".unfinished"
 """A file in the making. There is one at a time, so that the next one takes the place of one left behind."""
@@ -22,13 +25,23 @@ def write_whole(path: Path, content: bytes, unfinished: Path) -> None:
     Raises:
         OSError: The disk is full, broken or read-only; `path` is as it was.
     """
+    with whole_file(path, unfinished) as stream:
+        stream.write(content)
+
+
+@contextmanager
+def whole_file(path: Path, unfinished: Path) -> Iterator[BinaryIO]:
+    """A file to write or replace piece by piece; see `write_whole`.
+
+    Where the block fails, `path` is as it was.
+    """
     try:
         with unfinished.open("wb") as stream:
-            stream.write(content)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(unfinished, path)
-    except OSError:
+    except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from datasets import DatasetDict
 
+from .answer_scores import read_answers
 from .evaluation_figures import FIGURES, write_figures
 from .inference import BUNDLED, Predictor
 from .metrics import (
@@ -104,32 +105,64 @@ def evaluate(
     scores = score_slices(predictor, rows, f"{split} split")
     scored = Scored(rows, np.array(rows["label"]), scores)
     with_lesions = score_seeds(by_seed, rows)
-    training = read_training(folder)
-    learned = (training or {}).get("trained_on", [])
-    report = {
-        "model": predictor.name,
-        "weights_sha256": weights_sha256(folder),
-        "dataset": Path(dataset).name,
-        "split": split,
-        "slices": len(rows),
-        "refused": int((scores.decisions == "refused").sum()),
-        "indeterminate": int((scores.decisions == "indeterminate").sum()),
-        "threshold": predictor.threshold,
-        "temperature": read_json(folder, "config.json").get("temperature", 1.0),
-        "indeterminate_band": predictor.band,
-        **_numbers(scored, predictor.threshold),
-        "operating_points": operating_points(scored.labels, scores.covid),
-        "lesions": lesion_scores(to_lesion_labels(values_of(rows, "lesions")), scores.lesions),
+    facts = _facts(predictor, folder, dataset, split, scored, to_lesion_labels(values_of(rows, "lesions")))
+    learned = (facts["training"] or {}).get("trained_on", [])
+    report = facts | {
         "lesion_folds": score_lesion_folds([(run, others[path]) for run, path in lesion_folds]),
         "rows": _rows(scored, splits, split, predictor, predictor.without_gate())
         + [external_row(path, others[path], predictor, Path(path).name in learned) for path in external],
         "runs": spread(with_lesions),
         "ablation": ablation(with_lesions, score_seeds(by_seed_without, rows)),
         "left_out": [score_left_out(run, path, others[path]) for run, path in left_out],
-        "training": training,
-        "versions": {name: version(name) for name in ("ladnn_hf", "onnxruntime", "pillow", "numpy")},
     }
     return Evaluation(report, scored.labels, scores)
+
+
+def evaluate_answers(model: str | None, answers: Path, dataset: str, split: str = "test") -> Evaluation:
+    """Score what `ladnn predict` has answered, maybe by many processes, without asking the model again.
+
+    Args:
+        model: The model that answered, as `evaluate` takes it.
+        answers: JSON lines, an answer for each row.
+        dataset: What was answered; see `read_answers`.
+        split: The split of it.
+
+    Returns:
+        As `evaluate` does, with the row of the split as it is alone: the others ask about changed slices.
+
+    Raises:
+        ValueError: There is no such model or data set, or the answers are not of these.
+    """
+    predictor = Predictor(model)
+    labels, lesions, scores = read_answers(answers, dataset, split, predictor.name, predictor.threshold)
+    scored = Scored(None, labels, scores)
+    report = _facts(predictor, predictor.folder, dataset, split, scored, lesions)
+    nothing = {"lesion_folds": None, "runs": None, "ablation": None, "left_out": []}
+    return Evaluation(report | {"rows": [official_row(scored, split)], **nothing}, labels, scores)
+
+
+def _facts(
+    predictor: Predictor, folder: Path, dataset: str, split: str, scored: Scored, lesions: np.ndarray
+) -> dict[str, Any]:
+    """What a report says of a model's answers to a split as it is."""
+    labels, scores = scored.labels, scored.scores
+    return {
+        "model": predictor.name,
+        "weights_sha256": weights_sha256(folder),
+        "dataset": Path(dataset).name,
+        "split": split,
+        "slices": len(labels),
+        "refused": int((scores.decisions == "refused").sum()),
+        "indeterminate": int((scores.decisions == "indeterminate").sum()),
+        "threshold": predictor.threshold,
+        "temperature": read_json(folder, "config.json").get("temperature", 1.0),
+        "indeterminate_band": predictor.band,
+        **_numbers(scored, predictor.threshold),
+        "operating_points": operating_points(labels, scores.covid),
+        "lesions": lesion_scores(lesions, scores.lesions),
+        "training": read_training(folder),
+        "versions": {name: version(name) for name in ("ladnn_hf", "onnxruntime", "pillow", "numpy")},
+    }
 
 
 def write_report(evaluation: Evaluation, output: Path) -> None:

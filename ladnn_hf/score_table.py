@@ -34,7 +34,8 @@ _NO_SLICE = ("unreadable", "tiny", "blank", "not_ct")
 class Scored:
     """A split, its labels, and what a model says of it as it is."""
 
-    rows: Dataset
+    rows: Dataset | None
+    """None where only the answers are at hand."""
     labels: np.ndarray
     """(N,), 0 or 1."""
     scores: SliceScores

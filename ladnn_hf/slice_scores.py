@@ -52,7 +52,7 @@ def score_slices(predictor: SlicePredictor, rows: Dataset, name: str) -> SliceSc
     """Answer every slice of a split; a bar of that name shows on standard error after two seconds."""
     pictures = (row["image"] for row in rows.select_columns("image"))
     answers = predictor.predict(pictures)
-    return _to_scores(tqdm(answers, total=len(rows), desc=name, unit="slice", delay=2, disable=None))
+    return to_scores(tqdm(answers, total=len(rows), desc=name, unit="slice", delay=2, disable=None))
 
 
 def score_changed(
@@ -81,10 +81,11 @@ def score_changed(
         for name, copy in zip(names, copies, strict=True):
             # Of a whole split: slices and maps would fill the memory.
             answers[name].append(None if copy is None else replace(next(said), slice=None, maps=None))
-    return {name: _to_scores(column) for name, column in answers.items()}
+    return {name: to_scores(column) for name, column in answers.items()}
 
 
-def _to_scores(answers: Iterable[Prediction | None]) -> SliceScores:
+def to_scores(answers: Iterable[Prediction | None]) -> SliceScores:
+    """Answers as arrays; None for a slice that was left out."""
     covid, lesions, decisions = [], [], []
     for answer in answers:
         if answer is None or answer.decision == "refused":

@@ -1,0 +1,78 @@
+"""The answers that `ladnn predict` wrote about rows of slices, beside the labels of these rows."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from .inference import Prediction
+from .labels import CLASSES
+from .slice_dataset import to_lesion_labels
+from .slice_scores import SliceScores, to_scores
+from .slice_tables import HUB, PARQUET, SliceTable, column, offsets, tables_of
+
+
+def read_answers(
+    path: Path, dataset: str, split: str, model: str, threshold: float
+) -> tuple[np.ndarray, np.ndarray, SliceScores]:
+    """Read answers, and the labels of what they are about; of the pictures nothing is read.
+
+    Args:
+        path: What `ladnn predict --format json` wrote.
+        dataset: A saved data set, or a Parquet file or Parquet files on the Hub, as `tables_of` takes them.
+        split: The split of a saved data set.
+        model: What the model calls itself.
+        threshold: Its operating point.
+
+    Returns:
+        (N,) labels, 0 or 1; (N, 5) lesion labels, NaN for none; and the scores of the N slices.
+
+    Raises:
+        ValueError: The answers are not of this model, or not one for each row, in order.
+    """
+    rows = dataset.startswith(HUB) or dataset.endswith(PARQUET)
+    tables = tables_of(dataset if rows else f"{dataset}/{split}")
+    if not tables:
+        raise ValueError(
+            f"{dataset}: expected a saved data set with the split {split}, found none; name one."
+        )
+    labels, lesions = [], []
+    for table in tables:
+        found = column(table, "label")
+        if found is None or not set(found) <= set(range(len(CLASSES))):
+            raise ValueError(
+                f"{table.name}: expected a column label with 0 {CLASSES[0]} and 1 {CLASSES[1]}, found none; "
+                "add one."
+            )
+        labels += found
+        lesions += column(table, "lesions") or [None] * len(found)
+    scores = to_scores(_checked(path, tables, model, threshold))
+    return np.array(labels), to_lesion_labels(lesions), scores
+
+
+def _checked(path: Path, tables: list[SliceTable], model: str, threshold: float) -> Iterator[Prediction]:
+    """Answers one by one, each sure to be the next row's."""
+    rows = (f"{Path(table.name).name}#{row}" for table in tables for row in range(offsets(table)[-1]))
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                answer = Prediction(**json.loads(line))
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f"{path}, line {number}: expected an answer, found none; write the answers with `ladnn "
+                    "predict --format json`."
+                ) from error
+            if (answer.model, answer.threshold) != (model, threshold):
+                raise ValueError(
+                    f"{path}, line {number}: expected an answer of {model} at threshold {threshold}, found "
+                    f"one of {answer.model} at {answer.threshold}; give `--model`, or predict again."
+                )
+            if (row := next(rows, "no more")) != answer.image.rpartition("/")[2]:
+                raise ValueError(
+                    f"{path}, line {number}: expected the answer to {row}, found one to {answer.image}; name "
+                    "the data set that was answered, or predict again."
+                )
+            yield answer
+    if (row := next(rows, None)) is not None:
+        raise ValueError(f"{path}: expected an answer to {row} too, found none; predict again.")
