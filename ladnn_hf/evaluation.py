@@ -136,7 +136,8 @@ def evaluate_answers(model: str | None, answers: Path, dataset: str, split: str 
     predictor = Predictor(model)
     labels, lesions, scores = read_answers(answers, dataset, split, predictor.name, predictor.threshold)
     scored = Scored(None, labels, scores)
-    report = _facts(predictor, predictor.folder, dataset, split, scored, lesions)
+    folder = model_folder(model, whole=True) if model else BUNDLED
+    report = _facts(predictor, folder, dataset, split, scored, lesions)
     nothing = {"lesion_folds": None, "runs": None, "ablation": None, "left_out": []}
     return Evaluation(report | {"rows": [official_row(scored, split)], **nothing}, labels, scores)
 
