@@ -21,7 +21,7 @@ _EVERY = 1.0
 """Seconds between two pictures of how far a batch has come."""
 _THUMBNAIL = 56
 """Longest side in pixels."""
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = tuple("=+-@＝＋－＠\t\r\n")
 """What begins a formula in a spreadsheet."""
 
 
