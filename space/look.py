@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import gradio as gr
-from texts import GRADIO_CHINESE
+from texts import GRADIO
 
 HERE = Path(__file__).parent
 THEME = gr.themes.Base(
@@ -27,4 +27,4 @@ THEME = gr.themes.Base(
     checkbox_border_color_dark="*neutral_400",
 )
 CSS = (HERE / "page.css").read_text(encoding="utf-8")
-HEAD = f"<script>{(HERE / 'page.js').read_text(encoding='utf-8')}({json.dumps(GRADIO_CHINESE)})</script>"
+HEAD = f"<script>{(HERE / 'page.js').read_text(encoding='utf-8')}({json.dumps(GRADIO)})</script>"
