@@ -3,7 +3,8 @@
 python benchmarks/load.py --clients 32 --minutes 5
 
 Starts the page itself, compares each answer with what `Predictor` says of the same phantom, measures the
-server's memory before, during and after, kills it and measures how long it takes to serve again.
+server's memory before, during and after, lets a crowd fill the queue, kills the server and measures how long
+it takes to serve again.
 """
 
 import argparse
@@ -29,6 +30,8 @@ from ladnn_hf import Predictor, draw_phantom
 SPACE = Path(__file__).resolve().parents[1] / "space"
 BATCH = 5
 """Slices of a batch."""
+CROWD = 200
+"""Calls at once, more than the page lets wait."""
 REST = 30
 """Seconds that the server is left alone before its memory is measured again."""
 
@@ -131,6 +134,22 @@ def megabytes(server: subprocess.Popen) -> float:
     return psutil.Process(server.pid).memory_info().rss / 1e6
 
 
+async def crowd(url: str, path: Path) -> tuple[int, int, str]:
+    """More calls at once than may wait: how many are answered, how many turned away, what one is told."""
+    async with httpx.AsyncClient(
+        base_url=url, timeout=120, limits=httpx.Limits(max_connections=None)
+    ) as client:
+        files = [("files", (path.name, path.read_bytes()))]
+        (place,) = (await client.post("/gradio_api/upload", files=files)).json()
+        data = {"data": [{"path": place, "meta": {"_type": "gradio.FileData"}}]}
+        calls = [client.post("/gradio_api/call/predict", json=data) for _ in range(CROWD)]
+        taken = [answer.json() for answer in await asyncio.gather(*calls)]
+        places = [f"/gradio_api/call/predict/{one['event_id']}" for one in taken if "event_id" in one]
+        ends = await asyncio.gather(*(client.get(place) for place in places))
+    told = [one["detail"] for one in taken if "detail" in one]
+    return sum("event: complete" in end.text for end in ends), len(told), told[0] if told else "nothing"
+
+
 async def load(url: str, server: subprocess.Popen, pool: tuple) -> tuple[Counter, dict, float]:
     """All clients at once: what came back, how long it took, the most memory."""
     seen, times, most = Counter(), {"single": [], "batch": [], "bad": []}, 0.0
@@ -164,6 +183,7 @@ with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
     seen, times, most = asyncio.run(load(url, server, pool))
     time.sleep(REST)
     after = megabytes(server)
+    answered, turned_away, told = asyncio.run(crowd(url, pool[0][0]))
     server.send_signal(signal.SIGKILL)
     server.wait()
     begin = time.monotonic()
@@ -184,4 +204,5 @@ for kind, seconds in times.items():
 slices = len(times["single"]) + BATCH * len(times["batch"])
 print(f"\n{slices / (60 * arguments.minutes):.1f} slices a second")
 print(f"memory {before:.0f} MB before, {most:.0f} at most, {after:.0f} after {REST} s of rest")
+print(f"of {CROWD} calls at once {answered} were answered and {turned_away} turned away: {told}")
 print(f"killed and started again: serves and answers after {again:.1f} s")

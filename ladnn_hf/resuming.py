@@ -1,9 +1,11 @@
-"""Finds the checkpoint from which a run that was stopped goes on: the newest that was written whole."""
+"""How a run that was stopped goes on: from the newest checkpoint that was written whole."""
 
 import json
 import re
 import sys
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -38,6 +40,24 @@ def checkpoint_to_resume(flag: str | None, output_dir: str | Path) -> str | None
         print(f"ladnn: {checkpoint}: passed over, {fault}.", file=sys.stderr)
     print(f"ladnn: {output_dir}: no whole checkpoint yet; the run begins anew.", file=sys.stderr)
     return None
+
+
+@contextmanager
+def room_for_the_run(output_dir: str | Path) -> Iterator[None]:
+    """Around what writes a run's files.
+
+    Raises:
+        OSError: They cannot be written; says how the run goes on.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:  # of Python, torch and safetensors
+        if isinstance(error, OSError) and error.errno is None:
+            raise  # not the system's: a picture is broken
+        raise OSError(
+            f"{output_dir}: expected room on the disk for the run, found: {' '.join(str(error).split())}; "
+            "make room and go on with --resume_from_checkpoint True."
+        ) from error
 
 
 def _newest_first(output_dir: Path) -> list[Path]:

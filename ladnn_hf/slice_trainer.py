@@ -10,6 +10,7 @@ from transformers import TrainerCallback
 from .augmentation import NOT_COUNTED, SliceDataset
 from .hub_training import HubTrainer
 from .loss_ladnn import joint_loss
+from .resuming import room_for_the_run
 
 
 class EpochCallback(TrainerCallback):
@@ -72,6 +73,10 @@ class LaDnnTrainer(HubTrainer):
             super()._run_epoch(*args, **kwargs)
         else:  # resumed after its last step, in the middle of an epoch: `Trainer` would take one more
             self.control.should_training_stop = True
+
+    def _save_checkpoint(self, *args, **kwargs) -> None:
+        with room_for_the_run(self.args.output_dir):
+            super()._save_checkpoint(*args, **kwargs)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The joint loss; in training with mixup, of mixed slices against the labels of both."""

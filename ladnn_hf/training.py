@@ -26,7 +26,7 @@ from .metrics import decision_metrics, lesion_metrics, probability_metrics, to_j
 from .modeling_ladnn import LaDnnForImageClassification
 from .preprocessing_ladnn import to_probabilities
 from .recipes import SliceArguments
-from .resuming import checkpoint_to_resume
+from .resuming import checkpoint_to_resume, room_for_the_run
 from .slice_dataset import join_sources, load_slices
 from .slice_trainer import EpochCallback, LaDnnTrainer
 
@@ -53,10 +53,11 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     augmentation = AUGMENTATIONS[slices.augmentation](processor.size["height"])
     decoded = Path(arguments.output_dir) / "decoded"
     with arguments.main_process_first(desc="decoding"):
-        train_slices = SliceDataset(
-            train_rows, processor, augmentation, arguments.seed, groups, decoded, slices.drawn_opacities
-        )
-        validation_slices = SliceDataset(validation_rows, processor, folder=decoded)
+        with room_for_the_run(arguments.output_dir):
+            train_slices = SliceDataset(
+                train_rows, processor, augmentation, arguments.seed, groups, decoded, slices.drawn_opacities
+            )
+            validation_slices = SliceDataset(validation_rows, processor, folder=decoded)
     trainer = LaDnnTrainer(
         model=model,
         args=arguments,
@@ -90,13 +91,14 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
         "versions": {name: version(name) for name in ("torch", "timm", "transformers", "datasets")}
         | {"python": platform.python_version()},
     }
-    if trainer.is_world_process_zero():
-        output = Path(arguments.output_dir)
-        (output / "metrics.json").write_text(to_json(metrics))
-        _plot_curves(trainer.state.log_history, output / "curves.png")
-    if trainer.is_local_process_zero():
-        shutil.rmtree(decoded, ignore_errors=True)  # machines may share the folder
-    trainer.save_model()  # last, since it pushes, too, where that is asked for
+    with room_for_the_run(arguments.output_dir):
+        if trainer.is_world_process_zero():
+            output = Path(arguments.output_dir)
+            (output / "metrics.json").write_text(to_json(metrics))
+            _plot_curves(trainer.state.log_history, output / "curves.png")
+        if trainer.is_local_process_zero():
+            shutil.rmtree(decoded, ignore_errors=True)  # machines may share the folder
+        trainer.save_model()  # last, since it pushes, too, where that is asked for
     return metrics
 
 

@@ -1,5 +1,9 @@
-"""The tab that says how good the model is, how to read it and whom to cite, from its report."""
+"""The tab that says how good the model is, how to read it and whom to cite, from its report.
 
+The report came with the model, maybe from a stranger: what it says is escaped.
+"""
+
+import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -81,7 +85,8 @@ def _numbers(scored: Mapping[str, Any], language: str) -> str:
         rows,
         text("about_rows", language),
     )
-    return f'<p>{intro}</p><div class="tables"><div>{at_threshold}{of_lesions}</div>{everywhere}</div>'
+    tables = f'<div class="tables"><div>{at_threshold}{of_lesions}</div>{everywhere}</div>'
+    return f"<p>{html.escape(intro)}</p>{tables}"
 
 
 def _number(numbers: Sequence[float | None], language: str) -> str:

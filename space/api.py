@@ -40,6 +40,7 @@ def build(predictor: Predictor) -> None:
             `decision` (positive, negative, indeterminate or refused), `covid_probability`, `lesions` and
             `reason` among others.
         """
+        _forget(request)
         if image is None:
             language = language_of(request)
             raise failure(text("no_file", language), language)
@@ -55,6 +56,7 @@ def build(predictor: Predictor) -> None:
         Returns:
             One answer a slice, as `predict` gives it; what cannot be read is refused and stops none.
         """
+        _forget(request)
         given = expand_some(images, language_of(request))
         answers = predictor.predict(one.open() for one in given)
         return [public(answer, one.name) for one, answer in zip(given, answers, strict=True)]
@@ -63,3 +65,8 @@ def build(predictor: Predictor) -> None:
         one, many = gr.File(label="image"), gr.File(label="images", file_count="multiple")
         gr.Button().click(predict, one, gr.JSON(), api_name="predict", **NETWORK)
         gr.Button().click(predict_batch, many, gr.JSON(), api_name="predict_batch", **NETWORK)
+
+
+def _forget(request: gr.Request) -> None:
+    """Drop what Gradio keeps of a call as of a visitor: the settings of all components."""
+    request.request.app.state_holder.session_data.pop(request.session_hash, None)

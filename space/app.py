@@ -16,7 +16,7 @@ from pathlib import Path
 
 from collection import Collection
 from look import CSS, HEAD, THEME
-from page import build_page
+from page import VISITORS, build_page
 from texts import I18N
 
 try:
@@ -37,5 +37,6 @@ if __name__ == "__main__":
         i18n=I18N,
         footer_links=["api"],
         max_file_size="50mb",
+        state_session_capacity=VISITORS,
         mcp_server=agents,
     )

@@ -24,7 +24,7 @@ _THUMBNAIL = 56
 """Longest side in pixels."""
 _PICTURE = 224
 """The same of a slice in a series, which may be one of those that matter most."""
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = tuple("=+-@＝＋－＠\t\r\n")
 """What begins a formula in a spreadsheet."""
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import gradio as gr
 from html_parts import png_uri
 from PIL import Image
-from texts import GRADIO_CHINESE
+from texts import GRADIO
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE / "examples"
@@ -50,4 +50,4 @@ def _script(name: str) -> str:
 
 
 CSS = (HERE / "page.css").read_text(encoding="utf-8") + _draw_phantoms()
-HEAD = f"<script>{_script('doors.js')}{_script('chinese.js')}({json.dumps(GRADIO_CHINESE)})</script>"
+HEAD = f"<script>{_script('doors.js')}{_script('gradio_words.js')}({json.dumps(GRADIO)})</script>"

@@ -7,6 +7,7 @@ import collection
 import gradio as gr
 import single_slice
 from data_facts import data_html, read_facts
+from full_queue import say_the_wait
 from operating_points import OperatingPoints
 from texts import I18N, language_of, text
 
@@ -15,7 +16,9 @@ from ladnn_hf.model_folder import read_report
 
 TABS = ("slice", "batch", "contribute", "about", "data")
 QUEUE = 64
-"""Events that wait at most; whoever comes then is asked to try again."""
+"""Events that wait at most; whoever comes then is told when to try again."""
+VISITORS = 1000
+"""Whose answers are kept at most: Gradio keeps 10,000 unless it is told."""
 
 
 def build_page(model: str | None = None, contributions: collection.Collection | None = None) -> gr.Blocks:
@@ -58,4 +61,6 @@ def build_page(model: str | None = None, contributions: collection.Collection | 
             )
 
         page.load(localise, None, [head, card, data, *tabs.values()], **api.QUICK)
-    return page.queue(max_size=QUEUE)
+    page.queue(max_size=QUEUE)
+    say_the_wait(page._queue)
+    return page

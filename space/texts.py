@@ -23,8 +23,11 @@ def _chinese(name: str) -> dict[str, str]:
 
 CHINESE: dict[str, str] = _chinese("reasons") | _chinese("reports")
 """By what `ladnn_hf` says in refusals, doubts and reports its Chinese form, with the same facts in braces."""
-GRADIO_CHINESE: dict[str, str] = _chinese("gradio")
-"""By what Gradio's script says in English whatever the browser's language, its Chinese form."""
+GRADIO: dict[str, dict[str, str]] = {
+    language: json.loads((LOCALES / f"gradio_{language}.json").read_text(encoding="utf-8"))
+    for language in ("en", "zh")
+}
+"""By language what `gradio_words.js` says instead of what Gradio's script says in English to all."""
 
 
 def language_of(request: gr.Request | None) -> str:

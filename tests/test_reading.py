@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 from conftest import run_python
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps
 from transformers.image_utils import load_image
 
 from ladnn_hf import draw_phantom
@@ -15,9 +15,9 @@ from ladnn_hf.preprocessing_ladnn import apply_window
 from ladnn_hf.reading import MAX_BYTES, UnreadableSlice, list_slices, open_slice, read_slice, with_window
 
 
-def saved(picture, kind, **options):
+def saved(picture, format, **options):
     stream = io.BytesIO()
-    picture.save(stream, kind, **options)
+    picture.save(stream, format, **options)
     return stream.getvalue()
 
 
@@ -130,10 +130,24 @@ def test_hounsfield_units_stored_with_an_offset_raise_a_doubt_and_windowed_greys
         assert all("HU stored with an offset of 1024" in doubt for doubt in doubts)
 
 
-def test_only_the_first_frame_of_a_moving_picture_is_read(phantom, tmp_path):
-    other = phantom.rotate(90)
-    phantom.save(tmp_path / "two.tiff", save_all=True, append_images=[other])
-    assert np.array_equal(np.asarray(read_slice(tmp_path / "two.tiff")), np.asarray(phantom))
+@pytest.mark.parametrize(
+    "kind", [{"format": "TIFF"}, {"format": "PNG"}, {"format": "WEBP", "lossless": True}], ids=str
+)
+def test_only_the_first_frame_of_a_moving_picture_is_read(phantom, kind):
+    moving = saved(phantom, **kind, save_all=True, append_images=[phantom.rotate(90)] * 3)
+    assert np.array_equal(np.asarray(read_slice(io.BytesIO(moving))), np.asarray(phantom))
+
+
+def test_inks_and_a_colour_profile_give_the_same_slice(phantom):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for content in (
+        saved(phantom.convert("CMYK"), "TIFF"),
+        saved(phantom.convert("CMYK"), "JPEG", quality=100),  # its inks are stored inverted
+        saved(phantom, "PNG", icc_profile=profile),
+        saved(phantom, "PNG", icc_profile=b"no profile"),
+    ):
+        grey = np.asarray(read_slice(io.BytesIO(content)), int)
+        assert np.abs(grey - np.asarray(phantom, int)).max() <= 4
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,23 @@
 """Nothing trained is lost: killed, cut off and full disks."""
 
 import json
+import multiprocessing
 import os
+import resource
 import shutil
 import signal
-import subprocess
 import sys
 import time
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 import numpy as np
 import pytest
 import torch
-from conftest import run_ladnn, run_python
 from safetensors.torch import load_file
 from test_training import MICRO, train_micro
+
+from ladnn_hf.cli import main
+from ladnn_hf.slice_trainer import LaDnnTrainer
 
 STEPS = [
     *("--max_steps", "10", "--eval_strategy", "steps", "--eval_steps", "4", "--save_steps", "2"),
@@ -37,29 +41,83 @@ def undisturbed(phantom_slices, tmp_path_factory):
     return folder
 
 
+def train_in_a_fork(log, bytes_at_most, *flags):
+    """`ladnn train`, whose words go to a file; from the third checkpoint on, files have so many bytes."""
+    save = LaDnnTrainer._save_checkpoint
+
+    def save_on_a_full_disk(trainer, *arguments):
+        if trainer.state.global_step == 6:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_at_most, resource.RLIM_INFINITY))
+        save(trainer, *arguments)
+
+    if bytes_at_most:
+        LaDnnTrainer._save_checkpoint = save_on_a_full_disk
+    with log.open("w", buffering=1) as stream, redirect_stdout(stream), redirect_stderr(stream):
+        sys.exit(main(["train", *flags]))
+
+
+@contextmanager
+def forked(log, *flags, bytes_at_most=0):
+    """A run in a process that is forked from one that has torch, and need not import it anew."""
+    log.write_text("")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ladnn_hf.training"])
+    run = context.Process(target=train_in_a_fork, args=(log, bytes_at_most, *map(str, flags)), daemon=True)
+    run.start()
+    yield run
+    run.join()
+
+
 def test_a_run_killed_anywhere_and_started_again_ends_as_an_undisturbed_one(
     phantom_slices, undisturbed, tmp_path
 ):
     """A kill at a random moment of training, several in one run; `LADNN_KILLS` asks for more than 2."""
-    folder = tmp_path / "run"
-    flags = ["train", "--dataset", phantom_slices, "--output_dir", folder, *MICRO, *STEPS, *RESUME]
-    command = [sys.executable, "-m", "ladnn_hf", *map(str, flags), "--logging_strategy", "steps"]
-    command += ["--logging_steps", "1"]
+    folder, log = tmp_path / "run", tmp_path / "log"
+    flags = ["--dataset", phantom_slices, "--output_dir", folder, *MICRO, *STEPS, *RESUME]
+    flags += ["--logging_strategy", "steps", "--logging_steps", "1"]
     generator = np.random.default_rng(int(os.environ.get("LADNN_SEED", 0)))
     kills, wanted = 0, int(os.environ.get("LADNN_KILLS", 2))
     while kills < wanted:
-        run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        next((line for line in run.stdout if "'loss'" in line), None)  # the first step is done
-        time.sleep(generator.exponential(0.3))
-        run.send_signal(signal.SIGKILL)
-        run.communicate()
-        kills += run.returncode == -signal.SIGKILL
-        if run.returncode == 0:  # it had ended before
+        with forked(log, *flags) as run:
+            while run.is_alive() and "'loss'" not in log.read_text():  # until the first step is done
+                time.sleep(0.01)
+            time.sleep(generator.exponential(0.3))
+            run.kill()
+        kills += run.exitcode == -signal.SIGKILL
+        if run.exitcode == 0:  # it had ended before
             assert same_weights(folder, undisturbed)
             shutil.rmtree(folder)
-    result = run_ladnn(*flags)
-    assert result.returncode == 0, result.stderr
+    with forked(log, *flags) as run:
+        pass
+    assert run.exitcode == 0, log.read_text()
     assert same_weights(folder, undisturbed)
+
+
+@pytest.mark.parametrize("bytes_at_most", [100_000, 500_000], ids=["weights", "optimizer"])
+def test_a_full_disk_is_said_and_leaves_the_best_checkpoint_and_the_newest_whole_one(
+    phantom_slices, tmp_path, bytes_at_most
+):
+    from ladnn_hf.resuming import checkpoint_to_resume
+
+    folder, log = tmp_path / "run", tmp_path / "log"
+    flags = ["--dataset", phantom_slices, "--output_dir", folder, *MICRO, *STEPS, "--eval_steps", "2"]
+    flags += ["--load_best_model_at_end", "True", "--save_total_limit", "1", *RESUME]
+    with forked(log, *flags, bytes_at_most=bytes_at_most) as run:
+        pass
+    assert run.exitcode == 1
+    assert (
+        log.read_text()
+        .splitlines()[-1]
+        .startswith(f"ladnn: {folder}: expected room on the disk for the run, found: ")
+    )
+    assert log.read_text().endswith("; make room and go on with --resume_from_checkpoint True.\n")
+    assert checkpoint_to_resume("True", folder) == str(folder / "checkpoint-4")
+    state = json.loads((folder / "checkpoint-4" / "trainer_state.json").read_text())
+    best = state["best_model_checkpoint"]
+    assert checkpoint_to_resume(best, folder) == best
+    with forked(log, *flags) as run:
+        pass
+    assert run.exitcode == 0, log.read_text()
 
 
 @pytest.mark.parametrize(
@@ -107,26 +165,3 @@ def test_with_no_whole_checkpoint_a_run_begins_anew(phantom_slices, undisturbed,
     train_micro(phantom_slices, tmp_path / "run", *STEPS, *RESUME)
     assert "no whole checkpoint yet; the run begins anew" in capsys.readouterr().err
     assert same_weights(tmp_path / "run", undisturbed)
-
-
-def test_a_full_disk_leaves_the_checkpoints_before_whole_and_the_run_goes_on(
-    phantom_slices, undisturbed, tmp_path
-):
-    folder = tmp_path / "run"
-    folder.mkdir()
-    shutil.copytree(undisturbed / "checkpoint-6", folder / "checkpoint-6")
-    flags = ["train", "--dataset", phantom_slices, "--output_dir", folder, *MICRO, *STEPS, *RESUME]
-    # No file may grow beyond what the weights take: the optimizer's state, twice as long, has no room.
-    room = (folder / "checkpoint-6" / "model.safetensors").stat().st_size + 10_000
-    result = run_python(
-        "import resource, sys\nfrom ladnn_hf.cli import main\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)\nsys.exit(main(sys.argv[2:]))",
-        *(room, *flags),
-    )
-    assert result.returncode == 1, result.stderr
-    assert "Traceback" not in result.stderr
-    assert json.loads((folder / "checkpoint-6" / "trainer_state.json").read_text())["global_step"] == 6
-    again = run_ladnn(*flags)
-    assert again.returncode == 0, again.stderr
-    assert "checkpoint-8: passed over" in again.stderr
-    assert same_weights(folder, undisturbed)

@@ -1,14 +1,24 @@
-// For Chinese browsers: Gradio's script takes zh-CN and zh-TW alone for Chinese, and says some things in English to all.
-((chinese) => {
-  if (!navigator.language.toLowerCase().startsWith("zh")) return;
+// Gradio's script takes zh-CN and zh-TW alone for Chinese, says some things in English to all, and of a full queue not how
+// long it is.
+((texts) => {
+  const chinese = navigator.language.toLowerCase().startsWith("zh");
   const core = performance.getEntriesByType("resource").find(({ name }) => /\/core-[^/]*\.js$/.test(name));
-  if (core) import(core.name).then(({ changeLocale }) => changeLocale("zh-CN"));
+  if (chinese && core) import(core.name).then(({ changeLocale }) => changeLocale("zh-CN"));
 
+  let seconds = "60";
+  const ask = window.fetch;
+  window.fetch = async (...request) => {
+    const answer = await ask(...request);
+    if (answer.status === 503) seconds = /(\d+) seconds/.exec(await answer.clone().text())?.[1] ?? seconds;
+    return answer;
+  };
+
+  const said = texts[chinese ? "zh" : "en"];
   const LABELS = ["aria-label", "title"];
   const STATUS = "[data-testid=status-tracker], [data-testid=toast-body]";
   const translated = (words) => {
-    const begin = Object.keys(chinese).find((english) => words.startsWith(english));
-    return begin ? chinese[begin] + words.slice(begin.length) : words;
+    const begin = Object.keys(said).find((english) => words.startsWith(english));
+    return begin ? said[begin].replace("{seconds}", seconds) + words.slice(begin.length) : words;
   };
   const translate = (node) => {
     if (node.nodeType === Node.TEXT_NODE) {
