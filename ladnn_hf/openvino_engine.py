@@ -39,6 +39,9 @@ class OpenVinoEngine:
 
     def __call__(self, pixel_values: np.ndarray) -> NetworkOutput:
         """See `Engine`."""
+        expected, found = self._model.input("pixel_values").partial_shape, pixel_values.shape
+        if not expected.compatible(openvino.PartialShape(list(found))):  # it answers with no slices at all
+            raise ValueError(f"it takes slices of shape {expected}, not {found}")
         if not hasattr(self._of_thread, "request"):
             self._of_thread.request = self._compiled.create_infer_request()
         answers = self._of_thread.request.infer(pixel_values)
