@@ -1,6 +1,7 @@
 """Markup planted in names, metadata and reports is shown as text wherever the page shows it."""
 
 import json
+import re
 import zipfile
 from html.parser import HTMLParser
 
@@ -19,6 +20,8 @@ from texts import TEXTS, failure
 from ladnn_hf import Predictor, draw_phantom
 from ladnn_hf.inference import BUNDLED
 
+OURS = "https://doi.org/"
+"""Where the page's own links lead."""
 EVIL = "\"'><img src=x onerror=alert(1)><script>alert(2)<\\script><svg onload=alert(3)>"
 
 
@@ -38,9 +41,10 @@ def is_harmless(page):
     return not [
         (tag, attributes)
         for tag, attributes in Tags(page).found
-        if tag in ("script", "svg", "iframe", "a")
+        if tag in ("script", "svg", "iframe")
         or any(name.startswith("on") for name in attributes)
-        or not attributes.get("src", "data:image/png;").startswith("data:image/png;")
+        or not attributes.get("href", OURS).startswith(OURS)
+        or not re.match("data:image/(png|jpeg|webp);", attributes.get("src", "data:image/png;"))
     ]
 
 
@@ -99,7 +103,7 @@ def test_names_and_metadata_are_text_in_every_answer(given, language):
 def test_the_report_of_a_strangers_model_and_audit_is_text(language):
     report = json.loads((BUNDLED / "report.json").read_text())
     for page in (
-        about_html(strangers(report), language),
+        about_html(strangers(report), 0.5, None, language),
         data_html(strangers(json.loads(FACTS.read_text())), language),
     ):
         assert "&lt;script&gt;" in page and is_harmless(page)
