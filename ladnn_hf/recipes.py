@@ -31,7 +31,6 @@ RECIPES: dict[str, dict[str, Any]] = {
         "frozen_stages": 2,
         "crop_to_lungs": True,
         "augmentation": "strong",
-        "drawn_opacities": 0.15,
         "mixup": 0.4,
         "dropout": 0.2,
         "learning_rate": 4e-4,
