@@ -66,8 +66,8 @@ def test_without_consent_nothing_is_kept(page, contributions, own_slice):
 def test_the_same_slice_is_not_taken_twice(page, contributions, own_slice):
     fill(page, own_slice)
     page.locator("#thanks p").wait_for()
-    assert not page.locator("#consent input").is_checked(), "the next slice needs a consent of its own"
-    assert page.locator("#contribute-view img").count() == 0
+    page.locator("#consent input:not(:checked)").wait_for()  # the next slice needs a consent of its own
+    page.wait_for_function("!document.querySelector('#contribute-view img')")
     once = run_ladnn("data", "contributions", contributions, "list").stdout
     fill(page, own_slice)
     page.get_by_text("contributed already").wait_for()

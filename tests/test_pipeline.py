@@ -106,7 +106,8 @@ def test_saved_again_it_carries_its_source_and_its_task(remote, pictures):
 def test_it_answers_for_a_model_at_hand(micro_model, phantom):
     processor = LaDnnImageProcessor(size={"height": 64, "width": 64})
     answer = pipeline(TASK, model=micro_model, image_processor=processor, device="cpu")
-    assert isinstance(answer, LaDnnPipeline)
+    # Its name alone: once another test has run a model's own code, the task is that code's.
+    assert type(answer).__name__ == LaDnnPipeline.__name__
     assert answer(phantom)["decision"] in ("positive", "negative")
     with pytest.raises(ValueError, match="expected `maps` to be one of"):
         answer(phantom, maps="pictures")
