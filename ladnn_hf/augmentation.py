@@ -92,6 +92,9 @@ class SliceDataset(torch.utils.data.Dataset):
             all of a group's rows before one of them comes again. None to take each row once.
         folder: Where the decoded slices are kept; None for memory.
         drawn: Share of the negatives into which opacities are drawn, which makes them positives.
+
+    Raises:
+        ValueError: `drawn` is no share that leaves negatives.
     """
 
     def __init__(
@@ -104,6 +107,10 @@ class SliceDataset(torch.utils.data.Dataset):
         folder: Path | None = None,
         drawn: float = 0.0,
     ):
+        if not 0 <= drawn < 1:
+            raise ValueError(
+                f"Expected --drawn_opacities from 0 to below 1, found {drawn}; give a share."
+            )
         view = NetworkView(processor) if augmentation is None else WholeView(processor)
         self.slices = DecodedSlices(rows, view, folder)
         self.labels = torch.tensor(rows["label"][:])

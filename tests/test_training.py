@@ -196,6 +196,7 @@ def test_help_lists_our_flags_and_the_trainers():
         (["--backbone_weights", "package"], "Expected tf_efficientnet_lite0, lite1 or lite2"),
         (["--backbone_weights", __file__], "expected safetensors or a torch state dictionary"),
         (["--backbone", "nonesuch"], "found 'nonesuch'"),
+        (["--drawn_opacities", "35"], "Expected --drawn_opacities from 0 to below 1, found 35.0"),
         (["--model", "nowhere"], "nowhere: expected a model folder with config.json"),
         (["--metric_for_best_model", "eval_nonesuch"], "eval_nonesuch"),
     ],
