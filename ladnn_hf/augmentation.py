@@ -108,9 +108,7 @@ class SliceDataset(torch.utils.data.Dataset):
         drawn: float = 0.0,
     ):
         if not 0 <= drawn < 1:
-            raise ValueError(
-                f"Expected --drawn_opacities from 0 to below 1, found {drawn}; give a share."
-            )
+            raise ValueError(f"Expected --drawn_opacities from 0 to below 1, found {drawn}; give a share.")
         view = NetworkView(processor) if augmentation is None else WholeView(processor)
         self.slices = DecodedSlices(rows, view, folder)
         self.labels = torch.tensor(rows["label"][:])
