@@ -155,9 +155,9 @@ def regions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     Runs are `starts` (inclusive) to `ends` (exclusive) in a flat grid whose rows have one column more.
     """
-    flat = np.pad(mask, ((0, 0), (0, 1))).ravel().astype(np.int8)
-    changes = np.diff(flat, prepend=0, append=0)
-    starts, ends = np.flatnonzero(changes == 1), np.flatnonzero(changes == -1)
+    flat = np.zeros(mask.shape[0] * (mask.shape[1] + 1) + 1, dtype=bool)
+    flat[1:].reshape(mask.shape[0], -1)[:, :-1] = mask
+    starts, ends = np.flatnonzero(flat[1:] != flat[:-1]).reshape(-1, 2).T  # what starts ends in its row
     stride = mask.shape[1] + 1
     first = np.searchsorted(ends, starts + stride, "right")  # runs of the next row that overlap
     count = np.maximum(np.searchsorted(starts, ends + stride, "left") - first, 0)
@@ -177,11 +177,16 @@ def regions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _closed(mask: np.ndarray) -> np.ndarray:
     """Morphological closing by a square, with the picture's edge taken for more of the same."""
     padded = np.pad(mask, 2 * _REACH, mode="edge")
-    grown = _spread(padded)
-    return ~_spread(~grown)[2 * _REACH : -2 * _REACH, 2 * _REACH : -2 * _REACH]
+    grown = grow(padded, _REACH)
+    return ~grow(~grown, _REACH)[2 * _REACH : -2 * _REACH, 2 * _REACH : -2 * _REACH]
 
 
-def _spread(mask: np.ndarray) -> np.ndarray:
-    for axis in (0, 1):
-        mask = np.logical_or.reduce([np.roll(mask, step, axis) for step in range(-_REACH, _REACH + 1)])
+def grow(mask: np.ndarray, reach: int) -> np.ndarray:
+    """Morphological dilation by a square of 2 reach + 1 cells a side; beyond the edge there is nothing."""
+    for _ in range(mask.ndim):
+        grown, width = np.pad(mask, ((reach, reach), (0, 0))), 1
+        while width <= 2 * reach:  # two looks over `width` cells, apart by a step, are one over more
+            step = min(width, 2 * reach + 1 - width)
+            grown, width = grown[step:] | grown[:-step], width + step
+        mask = grown.T
     return mask
