@@ -1,7 +1,6 @@
 """Runs an export, ONNX or OpenVINO's own, by OpenVINO on the CPU, in float32."""
 
 import copy
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -42,9 +41,12 @@ class OpenVinoEngine:
         expected, found = self._model.input("pixel_values").partial_shape, pixel_values.shape
         if not expected.compatible(openvino.PartialShape(list(found))):  # it answers with no slices at all
             raise ValueError(f"it takes slices of shape {expected}, not {found}")
-        if not hasattr(self._of_thread, "request"):
-            self._of_thread.request = self._compiled.create_infer_request()
-        answers = self._of_thread.request.infer(pixel_values)
+        try:
+            request = self._idle.pop()
+        except IndexError:  # all that there are answer on other threads
+            request = self._compiled.create_infer_request()
+        answers = request.infer(pixel_values)  # copies, so that the request may go on
+        self._idle.append(request)
         return NetworkOutput.of_export({output.get_any_name(): answers[output] for output in answers})
 
     def one_core_a_call(self) -> "OpenVinoEngine":
@@ -61,4 +63,4 @@ class OpenVinoEngine:
             "ENABLE_CPU_PINNING": False,  # else two processes share a core and leave another idle
         }
         self._compiled = openvino.Core().compile_model(self._model, "CPU", settings)
-        self._of_thread = threading.local()
+        self._idle: list[openvino.InferRequest] = []

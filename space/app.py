@@ -19,6 +19,9 @@ from look import CSS, HEAD, THEME
 from page import VISITORS, build_page
 from texts import I18N
 
+from ladnn_hf.allocation import share_heaps
+
+share_heaps()
 try:
     folder = os.environ.get("LADNN_CONTRIBUTIONS")
     on_a_space = "SPACE_ID" in os.environ
