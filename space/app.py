@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from collection import Collection
-from look import CSS, HEAD, THEME
+from look import CSS, EXAMPLES, HEAD, THEME
 from page import VISITORS, build_page
 from texts import I18N
 
@@ -39,6 +39,7 @@ if __name__ == "__main__":
         head=HEAD,
         i18n=I18N,
         footer_links=["api"],
+        allowed_paths=[str(EXAMPLES)],  # from another working folder Gradio would not show them
         max_file_size="50mb",
         state_session_capacity=VISITORS,
         mcp_server=agents,

@@ -219,7 +219,10 @@ def covid_ct(real_data, tmp_path_factory):
 
 @contextlib.contextmanager
 def serving(folder, port=None, **environment):
-    """The page of `space/`, started as on a Space, with the bundled checkpoint; its address and process."""
+    """The page of `space/`, with the bundled checkpoint; its address and process.
+
+    It is started from a folder that it is no part of, where Gradio gives out no file unless it is told to.
+    """
     if port is None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -228,10 +231,10 @@ def serving(folder, port=None, **environment):
     log = folder / "log"
     with log.open("a") as stream:
         server = subprocess.Popen(
-            [sys.executable, "app.py"],
-            cwd=ROOT / "space",
+            [sys.executable, ROOT / "space" / "app.py"],
+            cwd=folder,
             env=os.environ
-            | {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
+            | {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1", "TMPDIR": str(folder)}
             | environment,
             stdout=stream,
             stderr=subprocess.STDOUT,
