@@ -33,7 +33,7 @@ def build(predictor: Predictor) -> None:
     files = gr.File(file_count="multiple", label=I18N("batch_files"), elem_id="batch-files", height=180)
     with gr.Row():
         run = gr.Button(I18N("run"), variant="primary", scale=2, elem_id="run")
-        cancel = gr.Button(I18N("cancel"), scale=1, elem_id="cancel")
+        cancel = gr.Button(I18N("cancel"), scale=1, elem_id="cancel", interactive=False)
     summary = gr.HTML(elem_id="summary", apply_default_css=False)
     strip = gr.HTML(elem_id="strip", apply_default_css=False)
     table = gr.HTML(elem_id="table", apply_default_css=False, js_on_load=_SORT)
@@ -59,7 +59,7 @@ def build(predictor: Predictor) -> None:
         language = language_of(request)
         summary, strip, table = draw(done, language)
         stopped = f"<p>{text('stopped', language, done=len(done))}</p>{summary}"
-        return stopped, strip, table, gr.update(visible=bool(done))
+        return stopped, strip, table, gr.update(visible=bool(done)), gr.update(interactive=False)
 
     def to_csv(done: list[Answered], request: gr.Request) -> dict:
         return Download.payload("answers.csv", csv_of(_some(done, request)).encode("utf-8-sig"))
@@ -68,10 +68,14 @@ def build(predictor: Predictor) -> None:
         rows = [public(one.prediction, one.name) for one in _some(done, request)]
         return Download.payload("answers.json", json.dumps(rows, indent=2).encode())
 
+    # Gradio takes the listeners of a click in turn: this one comes first.
+    run.click(lambda: gr.update(interactive=True), None, cancel, **QUICK)
     running = run.click(
         answer, files, [*drawn, answers], api_visibility="private", show_progress_on=summary, **NETWORK
     )
-    cancel.click(stop, answers, drawn, cancels=[running], **QUICK)
+    for ended in (running.success, running.failure):  # `then` does not follow a failure
+        ended(lambda: gr.update(interactive=False), None, cancel, **QUICK)
+    cancel.click(stop, answers, [*drawn, cancel], cancels=[running], **QUICK)
     as_csv.on_click(to_csv, [answers])
     as_json.on_click(to_json, [answers])
 
@@ -136,9 +140,12 @@ element.addEventListener("click", (event) => {
   const descending = heading.getAttribute("aria-sort") !== "descending";
   for (const other of heading.parentNode.children) other.removeAttribute("aria-sort");
   heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
-  const value = (row) => row.cells[heading.cellIndex].dataset.value ?? row.cells[heading.cellIndex].innerText;
+  const value = (row) => {
+    const cell = row.cells[heading.cellIndex];
+    return cell ? cell.dataset.value ?? cell.innerText : "";
+  };
   const rows = [...body.rows].sort((a, b) => value(a).localeCompare(value(b), undefined, {numeric: true}));
   body.append(...(descending ? rows.reverse() : rows));
 });
 """
-"""A click on a heading sorts by its column; the next one turns the order round."""
+"""A click on a heading sorts by its column, a second one the other way; refused files have no number in it."""

@@ -1,6 +1,7 @@
 """A batch as HTML: how far it has come, its summary, a series as a strip, all answers as a table."""
 
 import html
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,41 +63,42 @@ def table_html(done: Sequence[Answered], language: str) -> str:
     """All answers, sortable by each column."""
     if not done:
         return ""
-    refused = any(one.prediction.reason for one in done)
     headings = [("", text(f"column_{name}", language)) for name in ("file", "decision", "probability")]
     headings += [("lesion", text(f"lesion_{name}", language)) for name in LESIONS]
-    if refused:
-        headings.append(("reason", text("column_reason", language)))
     head = "".join(
         f'<th scope="col" class="{kind}"><button type="button">{name}</button></th>'
         for kind, name in headings
     )
-    rows = "".join(_row(one, refused, language) for one in done)
+    rows = "".join(_row(one, language) for one in done)
     return (
         f'<div class="scroll" tabindex="0"><table><caption>{text("batch_table", language)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
-def _row(one: Answered, with_reason: bool, language: str) -> str:
+def _row(one: Answered, language: str) -> str:
     answer = one.prediction
-    lesions = (answer.lesions or dict.fromkeys(LESIONS)).values()
     picture = f'<img src="{one.thumbnail}" alt="" loading="lazy">' if one.thumbnail else ""
-    reason = html.escape(reason_in(answer.reason, language)) if answer.reason else ""
+    decision = text(f"decision_{answer.decision}", language)
+    if answer.lesions is None:  # its reason takes the place of the numbers
+        reason = html.escape(reason_in(answer.reason, language))
+        cells = f'<td class="reason" colspan="{2 + len(LESIONS)}"><b>{decision}</b> {reason}</td>'
+    else:
+        scores = "".join(map(_score, answer.lesions.values()))
+        cells = f'<td class="decision">{decision}</td>{_score(answer.covid_probability, drawn=True)}{scores}'
     return (
         f'<tr class="{answer.decision}"><th scope="row" data-value="{html.escape(one.name)}"><div>{picture}'
-        f"<span>{html.escape(one.name)}</span></div></th>"
-        f'<td class="decision">{text(f"decision_{answer.decision}", language)}</td>'
-        f"{_score(answer.covid_probability, drawn=True)}{''.join(map(_score, lesions))}"
-        + (f'<td class="reason">{reason}</td>' if with_reason else "")
-        + "</tr>"
+        f"<span>{_breakable(one.name)}</span></div></th>{cells}</tr>"
     )
 
 
-def _score(score: float | None, drawn: bool = False) -> str:
+def _breakable(name: str) -> str:
+    """A file's name that a narrow column breaks behind its parts rather than within a word."""
+    return re.sub(r"([_./-]+)", r"\1<wbr>", html.escape(name))
+
+
+def _score(score: float, drawn: bool = False) -> str:
     """A cell that is sorted by its number, drawn as a line too where that is asked for."""
-    if score is None:
-        return '<td data-value="-1"></td>'
     line = f'<i style="width:{score:.1%}"></i>' if drawn else ""
     return f'<td data-value="{score:.6f}">{score:.3f}{line}</td>'
 

@@ -33,9 +33,11 @@ def names(page):
 
 
 def column(page):
-    """Each slice's probability, by its name."""
-    cells = page.locator("#table tbody td:nth-child(3)").all()
-    return dict(zip(names(page), (float(cell.get_attribute("data-value")) for cell in cells), strict=True))
+    """Each answered slice's probability, by its name, in the order of the table."""
+    rows = page.locator("#table tbody tr:not(.refused)").all()
+    cells = [row.locator("td:nth-child(3)") for row in rows]
+    shown = [row.locator("th").inner_text().strip() for row in rows]
+    return dict(zip(shown, (float(cell.get_attribute("data-value")) for cell in cells), strict=True))
 
 
 def test_good_and_bad_files_are_answered_together_sorted_and_saved(page, tmp_path):
@@ -50,8 +52,11 @@ def test_good_and_bad_files_are_answered_together_sorted_and_saved(page, tmp_pat
     assert page.locator("#table tbody img").count() == len(answered) + 1
     page.get_by_role("button", name="Probability").click()
     shown = [float(number) for number in re.findall(r"\t(0\.\d{3})\t", page.inner_text("#table")) if number]
-    column = [cell.get_attribute("data-value") for cell in page.locator("#table tbody td:nth-child(3)").all()]
-    assert shown and [float(v) for v in column] == sorted(map(float, column), reverse=True)
+    scores = list(column(page).values())
+    assert shown and scores == sorted(scores, reverse=True)
+    refused = page.locator("#table tbody tr.refused").inner_text()
+    assert refused.startswith("=HYPERLINK(1).png") and "Not answered Expected an image" in refused
+    assert page.locator("#table tbody tr:last-child.refused").count(), "it has no number to go by"
     with page.expect_download() as download:
         page.get_by_role("button", name="CSV").click()
     rows = list(csv.DictReader(io.StringIO(download.value.path().read_text(encoding="utf-8-sig"))))
@@ -72,7 +77,7 @@ def test_a_series_is_a_strip_in_the_order_of_the_body_with_its_most_telling_slic
     assert page.locator("#strip .strip li").count() == 5
     telling = page.locator("#strip .telling li")
     shown = dict(re.search(r"(0\.\d+)\s*(\d\.dcm)", one).groups()[::-1] for one in telling.all_inner_texts())
-    scores = {name: number for name, number in column(page).items() if number > 0}
+    scores = column(page)
     most = sorted(scores.values(), reverse=True)[:3]
     assert [float(score) for score in shown.values()] == pytest.approx(most, abs=6e-4)
     assert all(float(score) == pytest.approx(scores[name], abs=6e-4) for name, score in shown.items())
@@ -84,10 +89,13 @@ def test_a_batch_that_is_stopped_keeps_what_is_done(page, tmp_path):
     for number in range(300):
         shutil.copy(EXAMPLES / "healthy.png", tmp_path / f"{number:03}.png")
     give(page, sorted(tmp_path.glob("*.png")))
+    cancel = page.get_by_role("button", name="Cancel")
+    assert cancel.is_disabled(), "nothing runs"
     page.get_by_role("button", name="Answer all").click()
     page.wait_for_selector("#summary progress")
-    page.get_by_role("button", name="Cancel").click()
+    cancel.click()
     page.wait_for_selector("#table tbody tr")
+    page.wait_for_selector("#cancel:disabled")
     done = int(re.search(r"(\d+) answered before you stopped", page.inner_text("#summary"))[1])
     assert 0 < done < 300 and page.locator("#table tbody tr").count() == done
 
@@ -96,3 +104,4 @@ def test_without_files_the_page_asks_for_some(page):
     page.get_by_role("tab", name="Batch").click()
     page.get_by_role("button", name="Answer all").click()
     page.get_by_text("Expected files, found none").wait_for()
+    page.wait_for_selector("#cancel:disabled")
