@@ -148,4 +148,4 @@ element.addEventListener("click", (event) => {
   body.append(...(descending ? rows.reverse() : rows));
 });
 """
-"""A click on a heading sorts by its column, a second one the other way; refused files have no number there."""
+"""A click on a heading sorts by its column, a second one the other way; refused files have no number."""
