@@ -82,7 +82,7 @@ def _row(one: Answered, language: str) -> str:
     decision = text(f"decision_{answer.decision}", language)
     if answer.lesions is None:  # its reason takes the place of the numbers
         reason = html.escape(reason_in(answer.reason, language))
-        cells = f'<td class="reason" colspan="{2 + len(LESIONS)}"><b>{decision}</b> {reason}</td>'
+        cells = f'<td class="reason" colspan="{2 + len(LESIONS)}"><div><b>{decision}</b> {reason}</div></td>'
     else:
         scores = "".join(map(_score, answer.lesions.values()))
         cells = f'<td class="decision">{decision}</td>{_score(answer.covid_probability, drawn=True)}{scores}'
