@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from ladnn_hf.attention_checks import DRAWS, RANDOM_NETWORKS, SHARE, check_attention
 from ladnn_hf.checkpoints import load_checkpoint
-from ladnn_hf.inference import BUNDLED
 from ladnn_hf.metrics import to_json
+from ladnn_hf.model_folder import BUNDLED
 from ladnn_hf.reading import read_slice
 from ladnn_hf.slice_dataset import load_slices
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from ladnn_hf.cli import main
 from ladnn_hf.evaluation import to_tables
 from ladnn_hf.export import export_onnx
-from ladnn_hf.inference import BUNDLED
 from ladnn_hf.metrics import to_json
+from ladnn_hf.model_folder import BUNDLED
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("run", type=Path, help="folder that `ladnn train` wrote")

@@ -16,8 +16,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from ladnn_hf import LaDnnImageProcessor
 from ladnn_hf.decision_ladnn import decide
-from ladnn_hf.inference import BUNDLED
-from ladnn_hf.model_folder import ONNX
+from ladnn_hf.model_folder import BUNDLED, ONNX
 from ladnn_hf.network_output import NetworkOutput
 from ladnn_hf.onnx_engine import OnnxEngine
 from ladnn_hf.preprocessing_ladnn import to_probabilities

@@ -11,6 +11,9 @@ from typing import TextIO
 
 from .labels import LESIONS
 
+_FORMULA = tuple("=+-@＝＋－＠\t\r\n")
+"""What begins a formula in a spreadsheet."""
+
 
 @contextlib.contextmanager
 def opened(output: Path | None) -> Iterator[TextIO]:
@@ -50,11 +53,16 @@ def _write_csv(answers: Iterable, stream: TextIO) -> None:
     for answer in answers:
         row = answer.to_dict()
         lesions = row.pop("lesions") or dict.fromkeys(LESIONS)
-        row |= lesions
+        row = {name: _as_text(cell) for name, cell in (row | lesions).items()}
         if writer is None:
             writer = csv.DictWriter(stream, row, lineterminator="\n")
             writer.writeheader()
         writer.writerow(row)
+
+
+def _as_text(cell: object) -> object:
+    """The cell, with a quote before what a spreadsheet would take for a formula: files may have any name."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
 
 
 def _write_table(answers: Iterable, stream: TextIO) -> None:

@@ -78,7 +78,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_model(predict)
     predict.add_argument(
-        "--format", choices=WRITERS, default="table", help="table, one JSON object a line, or CSV"
+        "--format",
+        choices=WRITERS,
+        default="table",
+        help="table, one JSON object a line, or CSV, in which a name that would be a formula is quoted",
     )
     predict.add_argument("--output", type=Path, metavar="FILE", help="write there, not to standard output")
     predict.add_argument(
@@ -270,10 +273,9 @@ def _convert(arguments: argparse.Namespace, _: list[str]) -> int:
 
 
 def _export(arguments: argparse.Namespace, _: list[str]) -> int:
-    from .inference import BUNDLED
     from .model_pull import model_folder
 
-    model = model_folder(arguments.model, whole=True) if arguments.model else BUNDLED
+    model = model_folder(arguments.model, whole=True)
 
     from transformers.utils import logging
 

@@ -11,7 +11,7 @@ from datasets import DatasetDict
 
 from .answer_scores import read_answers
 from .evaluation_figures import FIGURES, write_figures
-from .inference import BUNDLED, Predictor
+from .inference import Predictor
 from .metrics import (
     BINS,
     RESAMPLES,
@@ -100,7 +100,7 @@ def evaluate(
     check_pairs(by_seed, by_seed_without)
     for run, _ in pairs:
         read_metrics(run)  # what is no run is refused before the long work, not after it
-    rows, folder = splits[split], model_folder(model, whole=True) if model else BUNDLED
+    rows, folder = splits[split], model_folder(model, whole=True)
     predictor = Predictor(model)
     scores = score_slices(predictor, rows, f"{split} split")
     scored = Scored(rows, np.array(rows["label"]), scores)
@@ -136,8 +136,7 @@ def evaluate_answers(model: str | None, answers: Path, dataset: str, split: str 
     predictor = Predictor(model)
     labels, lesions, scores = read_answers(answers, dataset, split, predictor.name, predictor.threshold)
     scored = Scored(None, labels, scores)
-    folder = model_folder(model, whole=True) if model else BUNDLED
-    report = _facts(predictor, folder, dataset, split, scored, lesions)
+    report = _facts(predictor, model_folder(model, whole=True), dataset, split, scored, lesions)
     nothing = {"lesion_folds": None, "runs": None, "ablation": None, "left_out": []}
     return Evaluation(report | {"rows": [official_row(scored, split)], **nothing}, labels, scores)
 

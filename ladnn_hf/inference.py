@@ -25,10 +25,6 @@ from .picture_checks import why_blank, why_far, why_unlike_ct
 from .preprocessing_ladnn import to_pixel_values, to_probabilities
 from .reading import Slice, UnreadableSlice, open_slice
 
-BUNDLED = Path(__file__).parent / "weights"
-"""Folder of the checkpoint that the package carries."""
-
-
 Readable = str | Path | BinaryIO | Image.Image | Slice | UnreadableSlice
 """What `Predictor` answers."""
 
@@ -82,7 +78,7 @@ class Predictor:
     """
 
     def __init__(self, model: str | Path | None = None, *, gate: bool = True, engine: str | None = None):
-        self.folder = folder = BUNDLED if model is None else model_folder(model)
+        self.folder = folder = model_folder(model)
         config = read_json(folder, "config.json")
         processor = read_json(folder, "preprocessor_config.json")
         _check(folder, config, processor)

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+BUNDLED = Path(__file__).parent / "weights"
+"""Folder of the checkpoint that the package carries."""
 WEIGHTS = "model.safetensors"
 ONNX = "model.onnx"
 OPENVINO = "openvino_model.xml"

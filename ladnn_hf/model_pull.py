@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from .hub import hub_api
-from .model_folder import ONNX, WEIGHTS
+from .model_folder import BUNDLED, ONNX, WEIGHTS
 
 _ON_HUB = re.compile(
     r"(?P<repo_id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII
@@ -26,17 +26,20 @@ class ModelNotHad(ValueError):
     """The Hub has no such model or revision, does not let it be read, or does not answer."""
 
 
-def model_folder(model: str | Path, *, whole: bool = False) -> Path:
+def model_folder(model: str | Path | None, *, whole: bool = False) -> Path:
     """The folder of a model.
 
     Args:
         model: A folder, which wins where it is there, or `OWNER/NAME` or `OWNER/NAME@REVISION` on the Hub,
             a revision being a branch, a tag or a commit. What was fetched is found again without a network.
+            None for the bundled checkpoint.
         whole: Fetch the weights, too, and what was measured of them, not only what answers.
 
     Raises:
         ModelNotHad: The Hub does not give it.
     """
+    if model is None:
+        return BUNDLED
     named = None if Path(model).exists() else _ON_HUB.fullmatch(str(model))
     return _fetched(str(model), named["repo_id"], named["revision"], whole) if named else Path(model)
 

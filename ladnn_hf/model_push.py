@@ -8,7 +8,7 @@ from pathlib import Path
 from . import LaDnnForImageClassification, __version__
 from .export import MEASURED, export_hf, write_onnx
 from .hub import check_repo_id, push_files
-from .inference import BUNDLED, Predictor
+from .inference import Predictor
 from .model_cards import stored_facts
 from .model_folder import ONNX, WEIGHTS
 from .model_pull import model_folder
@@ -46,7 +46,7 @@ def push_model(
             not take it.
     """
     check_repo_id(repo_id)
-    model = model_folder(model, whole=True) if model else BUNDLED
+    model = model_folder(model, whole=True)
     Predictor(model)  # says what is wrong with weights, settings or export before anything is sent
     with _exported(model, repo_id) as (network, folder):
         lacks = [*_add_onnx(network, folder), *_unmeasured(model)]

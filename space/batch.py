@@ -24,8 +24,6 @@ _THUMBNAIL = 56
 """Longest side in pixels."""
 _PICTURE = 224
 """The same of a slice in a series, which may be one of those that matter most."""
-_FORMULA = tuple("=+-@＝＋－＠\t\r\n")
-"""What begins a formula in a spreadsheet."""
 
 
 def build(predictor: Predictor) -> None:
@@ -111,18 +109,15 @@ def draw(done: Sequence[Answered], language: str) -> tuple[str, str, str]:
 
 
 def csv_of(done: Sequence[Answered]) -> str:
-    """The answers with the columns of `ladnn predict --format csv`, safe to open in a spreadsheet."""
+    """What `ladnn predict --format csv` writes, without the server's paths."""
     buffer = io.StringIO()
-    WRITERS["csv"](map(_harmless, done), buffer)
+    WRITERS["csv"](map(_named, done), buffer)
     return buffer.getvalue()
 
 
-def _harmless(one: Answered) -> Prediction:
-    """An answer whose cells a spreadsheet takes for text, and that tells no path of the server."""
+def _named(one: Answered) -> Prediction:
     said = public(one.prediction, one.name)
-    cells = {name: said[name] for name in ("image", "model", "reason")}
-    quoted = {name: f"'{cell}" if (cell or "").startswith(_FORMULA) else cell for name, cell in cells.items()}
-    return replace(one.prediction, **quoted)
+    return replace(one.prediction, image=said["image"], model=said["model"])
 
 
 def _some(done: list[Answered], request: gr.Request) -> list[Answered]:

@@ -9,7 +9,7 @@ from conftest import run_ladnn, run_ladnn_alone, run_python
 
 from ladnn_hf import Predictor
 from ladnn_hf.engines import ENGINES
-from ladnn_hf.inference import BUNDLED
+from ladnn_hf.model_folder import BUNDLED
 
 
 @pytest.fixture

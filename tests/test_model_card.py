@@ -9,8 +9,7 @@ from conftest import run_ladnn
 from huggingface_hub import ModelCard
 
 from ladnn_hf import Predictor, draw_phantom
-from ladnn_hf.inference import BUNDLED
-from ladnn_hf.model_folder import weights_sha256
+from ladnn_hf.model_folder import BUNDLED, weights_sha256
 
 
 def exported_card(folder, output):

@@ -13,7 +13,7 @@ from hub_server import Hub
 from huggingface_hub import ModelCard
 
 from ladnn_hf import Predictor, draw_phantom
-from ladnn_hf.inference import BUNDLED
+from ladnn_hf.model_folder import BUNDLED
 
 REPO = "tester/ladnn"
 CORE = {path.name for path in (ROOT / "ladnn_hf").glob("*_ladnn.py")}

@@ -18,7 +18,7 @@ from pydicom.uid import generate_uid
 from texts import TEXTS, failure
 
 from ladnn_hf import Predictor, draw_phantom
-from ladnn_hf.inference import BUNDLED
+from ladnn_hf.model_folder import BUNDLED
 
 OURS = "https://doi.org/"
 """Where the page's own links lead."""

@@ -12,7 +12,7 @@ from ladnn_hf import CLASSES, LESIONS, LaDnnImageProcessor, LaDnnPipeline, Predi
 from ladnn_hf.attention import overlay
 from ladnn_hf.decision_ladnn import decide
 from ladnn_hf.export import export_hf
-from ladnn_hf.inference import BUNDLED
+from ladnn_hf.model_folder import BUNDLED
 
 TASK = "chest-ct-classification"
 REMOTE = """

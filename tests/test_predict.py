@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from ladnn_hf import LESIONS, LaDnnForImageClassification, LaDnnImageProcessor, Predictor
 from ladnn_hf.attention import overlay
-from ladnn_hf.inference import BUNDLED
+from ladnn_hf.model_folder import BUNDLED
 from ladnn_hf.reading import open_slice
 
 
@@ -114,6 +114,16 @@ def test_csv_has_one_row_a_file_and_lands_whole_in_the_output_file(micro_folder,
     assert 0 < float(rows[0]["covid_probability"]) < 1 and rows[1]["covid_probability"] == ""
     assert set(LESIONS) <= set(rows[0])
     assert not list(mixed.glob(".answers*"))
+
+
+def test_a_csv_quotes_names_that_a_spreadsheet_would_compute(micro_folder, mixed):
+    (mixed / "good.png").rename(mixed / "=1+1.png")
+    said = {
+        kind: run_ladnn("predict", "=1+1.png", "--model", micro_folder, "--format", kind).stdout
+        for kind in ("csv", "json")
+    }
+    (row,) = csv.DictReader(io.StringIO(said["csv"]))
+    assert row["image"] == "'=1+1.png" and json.loads(said["json"])["image"] == "=1+1.png"
 
 
 def test_output_goes_through_a_link_and_to_a_device_and_replaces_neither(micro_folder, mixed):

@@ -14,7 +14,7 @@ from texts import CHINESE, GRADIO, TEXTS, language_of, reason_in, term_in, text
 
 from ladnn_hf.archives import list_zip
 from ladnn_hf.findings import TITLES, title_of
-from ladnn_hf.inference import BUNDLED
+from ladnn_hf.model_folder import BUNDLED
 from ladnn_hf.perturbations import PERTURBATIONS
 from ladnn_hf.picture_checks import why_blank, why_far, why_unlike_ct
 from ladnn_hf.reading import UnreadableSlice, read_slice
