@@ -2,7 +2,8 @@
 
 python benchmarks/bundle_checkpoint.py runs/bundled covid_ct --external sars_ct --runs runs/bundled runs/43
 
-What follows the two folders goes to `ladnn evaluate` on the test split.
+What follows the two folders goes to `ladnn evaluate` on the test split. `bundled` in place of the run scores the
+checkpoint anew that is bundled already.
 """
 
 import argparse
@@ -19,15 +20,18 @@ from ladnn_hf.metrics import to_json
 from ladnn_hf.model_folder import BUNDLED
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("run", type=Path, help="folder that `ladnn train` wrote")
+parser.add_argument("run", type=Path, help="folder that `ladnn train` wrote, or `bundled`")
 parser.add_argument("dataset", help="folder that `ladnn data build` wrote")
 arguments, flags = parser.parse_known_args()
 
-training = json.loads((arguments.run / "metrics.json").read_text())
-shutil.rmtree(BUNDLED, ignore_errors=True)
-export_onnx(arguments.run, BUNDLED)
-for path in BUNDLED.iterdir():
-    path.chmod(0o644)
+if arguments.run == Path("bundled"):
+    training = json.loads((BUNDLED / "report.json").read_text())["training"]
+else:
+    training = json.loads((arguments.run / "metrics.json").read_text())
+    shutil.rmtree(BUNDLED, ignore_errors=True)
+    export_onnx(arguments.run, BUNDLED)
+    for path in BUNDLED.iterdir():
+        path.chmod(0o644)
 report = {"training": training}
 (BUNDLED / "report.json").write_text(to_json(report))  # what is scored now says how it was trained
 for split, more in (("validation", []), ("test", flags)):
