@@ -2,8 +2,8 @@
 
 python benchmarks/bundle_checkpoint.py runs/bundled covid_ct --external sars_ct --runs runs/bundled runs/43
 
-What follows the two folders goes to `ladnn evaluate` on the test split. `bundled` in place of the run scores the
-checkpoint anew that is bundled already.
+What follows the two folders goes to `ladnn evaluate` on the test split. `bundled` in place of the run scores
+anew the checkpoint that is bundled already.
 """
 
 import argparse
