@@ -68,13 +68,18 @@ def _as_text(cell: object) -> object:
 def _write_table(answers: Iterable, stream: TextIO) -> None:
     print(f"{'decision':13} {'P(COVID)':>8} {' '.join(f'{name:>8}' for name in LESIONS)}  image", file=stream)
     for answer in answers:
-        name = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in answer.image)
+        name = printable(answer.image)
         if answer.decision == "refused":
             line = f"{'refused':13} {name}: {answer.reason}"
         else:
             lesions = " ".join(f"{p:8.3f}" for p in answer.lesions.values())
             line = f"{answer.decision:13} {answer.covid_probability:8.3f} {lesions}  {name}"
         print(line, file=stream, flush=True)
+
+
+def printable(name: str) -> str:
+    """A file's name for a terminal, which would obey some characters."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
 
 
 WRITERS = {"table": _write_table, "json": _write_json, "csv": _write_csv}

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from . import __version__
-from .answers import HEADED, WRITERS, opened
+from .answers import HEADED, WRITERS, opened, printable
 from .inference import Prediction, Predictor
 from .model_folder import ONNX, OPENVINO, WEIGHTS
 from .model_pull import ModelNotHad
@@ -92,6 +92,8 @@ class _Answers:
             at, name = names.popleft()
             self.all_well &= answer.decision != "refused"
             answer = replace(answer, image=name)
+            for doubt in answer.slice.doubts if answer.slice else ():
+                tqdm.write(f"ladnn predict: {printable(name)}: {doubt}", file=sys.stderr)
             if self._attention:
                 self.all_well &= _write_overlay(answer, at, self._attention)
             yield answer

@@ -272,3 +272,5 @@ def test_a_name_burned_into_the_border_is_a_doubt(tmp_path):
     ImageDraw.Draw(grey).text((6, 6), NAME, 255, ImageFont.load_default(14))
     (doubt,) = open_slice(write_dicom(tmp_path / "a.dcm", to_hu(grey))).doubts
     assert "text burned into it beside the body" in doubt
+    said = run_ladnn_alone("predict", tmp_path / "a.dcm", "--format", "json")
+    assert doubt in said.stderr and len(said.stdout.splitlines()) == 1
