@@ -17,7 +17,6 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-import openvino
 import torch
 from generated_slices import write_slices
 from PIL import Image
@@ -27,7 +26,7 @@ from ladnn_hf import LaDnnConfig, LaDnnForImageClassification, Predictor, draw_p
 from ladnn_hf.cores import usable_cores
 from ladnn_hf.export import write_onnx
 from ladnn_hf.onnx_engine import OnnxEngine
-from ladnn_hf.openvino_engine import OpenVinoEngine
+from ladnn_hf.openvino_engine import OpenVinoEngine, openvino
 
 BACKBONES = ("tf_efficientnet_lite0", "densenet169")
 SIZE = 224

@@ -1,4 +1,4 @@
-"""The image files of a folder, or of the zip beside it: read where they lie, nothing is ever extracted."""
+"""The slices in a folder, or in the zip beside it: read where they lie, nothing is ever extracted."""
 
 import lzma
 import mmap
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from .reading import MAX_BYTES, SUFFIXES
+from .reading import MAX_BYTES, has_suffix, is_unnamed_dicom
 
 Reader = Callable[[], bytes]
 """Reads one image file's bytes; raises `ValueError` where that fails."""
@@ -92,7 +92,7 @@ def read_file(path: Path) -> bytes:
 def _in_folder(folder: Path) -> Iterator[tuple[str, Reader]]:
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
-        if _is_image(name) and path.is_file():
+        if not _is_twin(name) and path.is_file() and (has_suffix(name) or _holds_dicom(path)):
             yield name, partial(read_file, path)
 
 
@@ -105,7 +105,7 @@ def _in_zip(path: Path) -> Iterator[tuple[str, Reader]]:
     total = 0
     for member in archive.infolist():
         _check_path(path, member)
-        if _is_image(member.filename):
+        if not _is_twin(member.filename) and (has_suffix(member.filename) or _is_dicom(archive, member)):
             _check_member(path, member)
             total += member.file_size
             yield member.filename, partial(_read_member, archive, member)
@@ -129,10 +129,22 @@ def _check_count(path: Path) -> None:
         )
 
 
-def _is_image(name: str) -> bool:
-    # A Mac adds a twin "._name" of no picture to each file that it zips or copies.
-    hidden = any(part == "__MACOSX" or part.startswith("._") for part in name.split("/"))
-    return name.lower().endswith(SUFFIXES) and not hidden
+def _is_twin(name: str) -> bool:
+    """A Mac adds a twin "._name" of no picture to each file that it zips or copies."""
+    return any(part == "__MACOSX" or part.startswith("._") for part in name.split("/"))
+
+
+def _holds_dicom(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return is_unnamed_dicom(path.name, stream)
+
+
+def _is_dicom(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
+    try:
+        with archive.open(member) as stream:
+            return is_unnamed_dicom(member.filename, stream)
+    except (*_BROKEN, ValueError, RuntimeError):  # of what cannot be read nobody can say that it is a slice
+        return False
 
 
 def _check_path(archive: Path, member: zipfile.ZipInfo) -> None:

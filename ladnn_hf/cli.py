@@ -251,6 +251,7 @@ def _train(_: argparse.Namespace, rest: list[str]) -> int:
 def _evaluate(arguments: argparse.Namespace, _: list[str]) -> int:
     from .evaluation import evaluate, evaluate_answers, to_markdown, write_report
 
+    _check_writable(arguments.output)
     names = ("external", "runs", "without_lesions", "left_out", "lesion_folds")
     more = {name: getattr(arguments, name) for name in names}
     if arguments.answers is None:
@@ -262,6 +263,15 @@ def _evaluate(arguments: argparse.Namespace, _: list[str]) -> int:
     write_report(evaluation, arguments.output)
     print(to_markdown(evaluation.report), end="")
     return 0
+
+
+def _check_writable(folder: Path) -> None:
+    """Say before the long work that its report cannot be written."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
+        raise ValueError(
+            f"{folder}: expected a folder that can be written, found {nearest}, which cannot; name another."
+        )
 
 
 def _convert(arguments: argparse.Namespace, _: list[str]) -> int:

@@ -80,9 +80,11 @@ def _add_ids(parser: argparse.ArgumentParser) -> None:
 
 
 def _store(folder: Path):
+    from .contribution_journal import FOLDERS, JOURNAL
     from .contributions import ContributionStore
 
-    if not folder.is_dir():
+    # In another folder a store would be made.
+    if not any((folder / name).exists() for name in (JOURNAL, *FOLDERS.values())):
         raise ValueError(f"{folder}: expected a folder of contributions, found none; check the name.")
     return ContributionStore(folder)
 

@@ -48,7 +48,8 @@ def add_data(commands) -> None:
         "Make a slice data set of a folder of your own. It holds the class folders COVID and NonCOVID, or a "
         "metadata.csv with the columns file_name and label (COVID or NonCOVID, 1 or 0) and, as known, "
         "patient_id, GGO, Csld, CrPa, AirBr, InSepThi (1 or 0; all five empty for no label), caption and "
-        "source. Or it holds train, validation and test, each such a folder, which are kept as they are.",
+        "source. Or it holds train, validation and test, each such a folder, which are kept as they are. "
+        "Slices are pictures, kept as they are packed, or DICOM, which becomes PNG in the lung window.",
         "example: ladnn data from-folder my_slices --split 0.7,0.15,0.15 --output my_dataset",
     )
     from_folder.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of slices")

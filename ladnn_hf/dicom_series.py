@@ -1,7 +1,9 @@
 """Which DICOM series a file belongs to, and where its slice lies in the body."""
 
+import contextlib
 import hashlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -12,29 +14,29 @@ from .slices import UnreadableSlice
 _TAGS = ("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "InstanceNumber")
 
 
-def series_place(path: str | Path) -> tuple[str, float] | None:
+def series_place(source: str | Path | BinaryIO) -> tuple[str, float] | None:
     """The series of a DICOM file, and the place of its slice in it; the pixels are left unread.
 
     Args:
-        path: Any file.
+        source: Any file, by its path or open.
 
     Returns:
         A name of the series that does not give away its UID, and a number that rises along the body: the
         place on the slices' normal in mm, else the number of the file in its series. None for what is no
-        DICOM or is broken.
+        DICOM, is broken or is not there.
     """
-    path = Path(path)
-    with path.open("rb") as stream:
-        if not is_dicom(stream.read(PREAMBLE), path.suffix):
-            return None
-        stream.seek(0)
-        try:
+    is_open = hasattr(source, "read")
+    try:
+        with contextlib.nullcontext(source) if is_open else open(source, "rb") as stream:
+            if not is_dicom(stream.read(PREAMBLE), "" if is_open else Path(source).suffix):
+                return None
+            stream.seek(0)
             with refused_in_silence():
                 _, header, _ = parse(MeteredStream(stream), _TAGS)
                 series = hashlib.sha256(str(header.get("SeriesInstanceUID")).encode()).hexdigest()[:12]
                 return series, _place(header)
-        except UnreadableSlice:
-            return None
+    except (UnreadableSlice, OSError):
+        return None
 
 
 def _place(header) -> float:

@@ -100,6 +100,12 @@ def evaluate(
     check_pairs(by_seed, by_seed_without)
     for run, _ in pairs:
         read_metrics(run)  # what is no run is refused before the long work, not after it
+    for _, path in lesion_folds:
+        if "test" not in others[path]:
+            raise ValueError(
+                f"{path}: expected a fold as the split test, found {sorted(others[path])}; make it with "
+                "benchmarks/lesion_folds.py."
+            )
     rows, folder = splits[split], model_folder(model, whole=True)
     predictor = Predictor(model)
     scores = score_slices(predictor, rows, f"{split} split")
@@ -147,7 +153,7 @@ def _facts(
     """What a report says of a model's answers to a split as it is."""
     labels, scores = scored.labels, scored.scores
     return {
-        "model": predictor.name,
+        "model": Path(predictor.name).name if Path(predictor.name).is_absolute() else predictor.name,
         "weights_sha256": weights_sha256(folder),
         "dataset": Path(dataset).name,
         "split": split,

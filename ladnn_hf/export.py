@@ -88,7 +88,7 @@ def export_openvino(model: Path, output: Path) -> None:
     Raises:
         ValueError: `output` is there already, or `model` is no model folder.
     """
-    import openvino  # an extra: only those who export for it need it
+    from .openvino_engine import openvino  # an extra: only those who export for it need it
 
     with new_folder(output) as folder:
         network, processor = load_checkpoint(model)

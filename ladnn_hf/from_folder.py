@@ -12,6 +12,7 @@ from datasets import DatasetDict
 from tqdm import tqdm
 
 from .archives import list_images, read_file
+from .dicom import PREAMBLE, is_dicom
 from .labels import CLASSES, LESIONS
 from .patient_split import split_patients
 from .picture_metadata import without_metadata
@@ -37,6 +38,8 @@ def build_from_folder(
     lesions_from: str = "tables",
 ) -> DatasetDict:
     """Build a data set from slices of one's own; what their files say beside the pixels is left out.
+
+    Slices are pictures, or DICOM files of one frame, which become PNG in the lung window.
 
     Args:
         folder: Holds `COVID/` and `NonCOVID/` (folders or zips), or a `metadata.csv` with the columns
@@ -105,8 +108,14 @@ def _read(folder: Path, lesions_from: str) -> list[SliceFile]:
 
 
 def _alone(file: SliceFile) -> bytes:
+    """A picture as it is packed, DICOM as PNG in the lung window; nothing of who it is of."""
+    content = file.read()
     try:
-        return without_metadata(file.read())
+        if not is_dicom(content[:PREAMBLE], PurePosixPath(file.file_name).suffix):
+            return without_metadata(content)
+        png = io.BytesIO()
+        read_slice(io.BytesIO(content)).save(png, "PNG")
+        return png.getvalue()
     except UnreadableSlice as error:
         raise ValueError(f"{file.where}: {file.file_name}: {error}") from error
 

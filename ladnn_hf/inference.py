@@ -191,7 +191,7 @@ def _check(folder: Path, config: dict, processor: dict) -> None:
     height, width = (size.get("height"), size.get("width")) if isinstance(size, dict) else (None, None)
     mean, std = processor.get("image_mean"), processor.get("image_std")
     threshold, band = config.get("threshold"), config.get("indeterminate_band")
-    limit = config.get("max_distance")
+    limit, temperature = config.get("max_distance"), config.get("temperature", 1.0)
     numbers = isinstance(mean, list) and isinstance(std, list) and all(map(_is_number, [*mean, *std]))
     for name, found, holds, expected in (
         ("model_type", config.get("model_type"), config.get("model_type") == "ladnn", "'ladnn'"),
@@ -202,6 +202,7 @@ def _check(folder: Path, config: dict, processor: dict) -> None:
             band is None or (_are_numbers(band, 2) and 0 <= band[0] <= threshold <= band[1] <= 1),
             "two numbers in [0, 1] with the threshold between",
         ),
+        ("temperature", temperature, _is_number(temperature) and temperature > 0, "a number above 0"),
         ("max_distance", limit, limit is None or (_is_number(limit) and limit > 0), "a number above 0"),
         (
             "size",

@@ -204,7 +204,7 @@ def with_intervals(score: Callable[..., dict[str, float]], *columns: np.ndarray)
 
 def to_json(numbers: Any) -> str:
     """Numbers as indented JSON; one that is not defined is null, for JSON has no NaN."""
-    return json.dumps(_without_nan(numbers), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(_without_nan(numbers), indent=2) + "\n"
 
 
 def _without_nan(value: Any) -> Any:

@@ -97,7 +97,7 @@ def _rendered(
 ) -> str:
     folder = model_card_folder()
     facts = yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8"))
-    hours = (training or {}).get("train_seconds", 0) / 3600
+    hours = ((training or {}).get("train_seconds") or 0) / 3600
     cores = (training or {}).get("cores")
     energy = hours * cores * facts["watts_a_core"] / 1000 if cores else None
     card = render(

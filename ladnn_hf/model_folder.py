@@ -41,6 +41,11 @@ def read_report(folder: Path) -> dict[str, Any]:
     return read_json(folder, "report.json") if (folder / "report.json").is_file() else {}
 
 
+def scored_on(report: dict[str, Any], split: str) -> dict[str, Any] | None:
+    """What a report says of a split; None where it says nothing of it."""
+    return report if report.get("split") == split else report.get(split)
+
+
 def read_training(folder: Path) -> dict[str, Any] | None:
     """What `ladnn train` wrote of the run: the folder's `metrics.json`, else what its report keeps of it."""
     if (folder / "metrics.json").is_file():

@@ -1,13 +1,18 @@
 """Runs an export, ONNX or OpenVINO's own, by OpenVINO on the CPU, in float32."""
 
 import copy
+import sys
 from pathlib import Path
 
 import numpy as np
-import openvino
-from openvino.frontend import FrontEndManager, GeneralFailure
 
 from .network_output import NetworkOutput
+
+# OpenVINO tells Google Analytics of each import by a package of its own, unless that is not there.
+sys.modules.setdefault("openvino_telemetry", None)
+
+import openvino  # noqa: E402
+from openvino.frontend import FrontEndManager, GeneralFailure  # noqa: E402
 
 ERRORS = (GeneralFailure, RuntimeError, LookupError, TypeError, ValueError)
 """What OpenVINO raises on files that are not what they say, and on slices of another shape."""

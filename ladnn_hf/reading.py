@@ -109,16 +109,28 @@ def list_slices(paths: Iterable[str]) -> Iterator[str]:
             yield path
 
 
-def _is_slice(path: str) -> bool:
-    suffix = os.path.splitext(path)[1].lower()
-    if suffix in SUFFIXES + DICOM_SUFFIXES:
-        return True
-    # Exported series have bare names (IM000001), or UIDs, which end in a number; DICOMDIR is their index.
-    if suffix.strip(".0123456789") or os.path.basename(path) == "DICOMDIR" or not os.path.isfile(path):
+def has_suffix(name: str) -> bool:
+    """Whether a file is taken for a slice by its name."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES + DICOM_SUFFIXES
+
+
+def is_unnamed_dicom(name: str, stream: BinaryIO) -> bool:
+    """Whether a file is DICOM under a name without a suffix of it.
+
+    Exported series have bare names (IM000001), or UIDs, which end in a number; DICOMDIR is their index.
+    """
+    suffix = os.path.splitext(name)[1]
+    if suffix.strip(".0123456789") or os.path.basename(name) == "DICOMDIR":
         return False
+    return is_dicom(stream.read(PREAMBLE), suffix)
+
+
+def _is_slice(path: str) -> bool:
+    if has_suffix(path) or not os.path.isfile(path):
+        return has_suffix(path)
     try:
         with open(path, "rb") as stream:
-            return is_dicom(stream.read(PREAMBLE), suffix)
+            return is_unnamed_dicom(path, stream)
     except OSError:
         return False
 
@@ -164,7 +176,9 @@ def _check_file(path: str | Path) -> None:
             "be read; name another folder."
         )
     if not os.path.exists(path):
-        raise UnreadableSlice("expected an image file, found none at this path; check the name.")
+        raise UnreadableSlice(
+            "expected an image file, found none at this path; check the name, or give it again."
+        )
     if not os.path.isfile(path):
         raise UnreadableSlice(
             "expected an image file, found a device, pipe or socket; copy the slice to a file."

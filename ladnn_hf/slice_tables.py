@@ -4,6 +4,7 @@ Neither datasets nor torch is loaded: what is read lies in Arrow's own formats.
 """
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
@@ -118,13 +119,13 @@ def tables_of(path: str) -> list[SliceTable] | None:
     """
     if path.startswith(HUB):
         return [ParquetTable(name) for name in _on_hub(path)]
-    if path.endswith(PARQUET) and Path(path).is_file():
+    if path.endswith(PARQUET) and os.path.isfile(path):
         return [ParquetTable(path)]
-    if (Path(path) / _SPLITS).is_file():
+    if os.path.isfile(Path(path) / _SPLITS):
         with _in_words(path):
             splits = json.loads((Path(path) / _SPLITS).read_text(encoding="utf-8"))["splits"]
         return [SavedSplit(f"{path.rstrip('/')}/{split}") for split in splits]
-    return [SavedSplit(path.rstrip("/"))] if (Path(path) / _STATE).is_file() else None
+    return [SavedSplit(path.rstrip("/"))] if os.path.isfile(Path(path) / _STATE) else None
 
 
 def offsets(table: SliceTable) -> list[int]:

@@ -15,6 +15,11 @@ from .uploads import Commit, Upload
 _PACKAGE = Path(__file__).parent
 _COLLECTED = "contributions"
 """Folder on the Space's disk, which the collection on the Hub outlives."""
+_PAGE = (
+    *("README.md", "requirements.txt", "thumbnail.png", "*.py", "*.js", "*.css", "data_facts.json"),
+    *("examples/*", "fonts/*", "locales/*"),
+)
+"""What the page is; whatever else lies beside it, a token or contributions, stays here."""
 _REPLACES = ("*.py", "examples/*", "fonts/*", "ladnn_hf/*", "locales/*")
 """What a push writes; what an earlier one left of it and this one does not write goes."""
 
@@ -64,15 +69,19 @@ def push_space(
 
 def _uploads() -> Iterator[Upload]:
     space = space_folder()
-    for path in _members(space):
+    for path in _files(*(found for pattern in _PAGE for found in space.glob(pattern))):
         yield Upload(path.relative_to(space).as_posix(), path)
-    for path in _members(_PACKAGE):
+    for path in _files(*_PACKAGE.rglob("*")):
         if space not in path.parents:
             yield Upload(path.relative_to(_PACKAGE.parent).as_posix(), path)
 
 
-def _members(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+def _files(*paths: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in paths
+        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
+    )
 
 
 def _variables(model: str | None, collection: str | None) -> dict[str, str]:

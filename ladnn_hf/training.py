@@ -75,7 +75,7 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     validation = _calibrate(trainer, slices.sensitivity)
     validation["refused_share"] = fit_gate(model, processor, train_rows, validation_rows, groups)
     metrics = {
-        "command": shlex.join(["ladnn", "train", *argv]),
+        "command": shlex.join(["ladnn", "train", *map(_without_place, argv)]),
         "recipe": slices.recipe,
         "trained_on": [Path(path).name for path in (slices.dataset, *slices.also)],
         "seed": arguments.seed,
@@ -85,7 +85,8 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
         "indeterminate_band": model.config.indeterminate_band,
         "max_distance": model.config.max_distance,
         "validation": validation,
-        "train_seconds": trainer.state.log_history[-1].get("train_runtime"),
+        # Of a run that was resumed only the last part is known.
+        "train_seconds": None if checkpoint else trainer.state.log_history[-1].get("train_runtime"),
         "device": str(arguments.device),
         "cores": torch.get_num_threads() if arguments.use_cpu else None,
         "versions": {name: version(name) for name in ("torch", "timm", "transformers", "datasets")}
@@ -94,12 +95,18 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     with room_for_the_run(arguments.output_dir):
         if trainer.is_world_process_zero():
             output = Path(arguments.output_dir)
-            (output / "metrics.json").write_text(to_json(metrics))
+            (output / "metrics.json").write_text(to_json(metrics), encoding="utf-8")
             _plot_curves(trainer.state.log_history, output / "curves.png")
         if trainer.is_local_process_zero():
             shutil.rmtree(decoded, ignore_errors=True)  # machines may share the folder
         trainer.save_model()  # last, since it pushes, too, where that is asked for
     return metrics
+
+
+def _without_place(word: str) -> str:
+    """A word of the command, of a path on this machine its end alone: reports and cards quote it."""
+    flag, is_both, value = word.rpartition("=")
+    return f"{flag}{is_both}{Path(value).name if Path(value).is_absolute() else value}"
 
 
 def _rows(slices: SliceArguments) -> tuple[datasets.Dataset, np.ndarray | None, datasets.Dataset]:

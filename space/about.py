@@ -10,6 +10,8 @@ from typing import Any
 from html_parts import facts_table
 from texts import term_in, text
 
+from ladnn_hf.model_folder import scored_on
+
 _CITATION = (
     "Liu B., Gao X., He M., Liu L., Yin G.: Online COVID-19 diagnosis with chest CT images: Lesion-attention "
     "deep neural networks. "
@@ -33,7 +35,8 @@ def about_html(
         if band
         else text("without_band", language, threshold=f"{threshold:.3f}")
     )
-    scored = report.get("test") or report.get("validation") or (report if "rows" in report else None)
+    splits = (scored_on(report, split) for split in ("test", "validation", report.get("split")))
+    scored = next(filter(None, splits), None)
     numbers = _numbers(scored, language) if scored else f"<p>{text('not_evaluated', language)}</p>"
     return (
         '<div class="chapters">'

@@ -28,7 +28,7 @@ try:
     lasting = os.environ.get("LADNN_LASTING", "0" if on_a_space else "1") == "1"
     contributions = Collection(Path(folder), os.environ.get("LADNN_COLLECTION"), lasting) if folder else None
     demo = build_page(os.environ.get("LADNN_MODEL"), contributions)
-except ValueError as error:
+except (ValueError, OSError) as error:
     sys.exit(f"ladnn demo: {error}")
 
 if __name__ == "__main__":

@@ -4,15 +4,19 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 
 from texts import failure, text
 
 from ladnn_hf.archives import Reader, list_zip
 from ladnn_hf.dicom_series import series_place
-from ladnn_hf.reading import frame_count, open_slice
+from ladnn_hf.reading import SUFFIXES, frame_count, open_slice
 from ladnn_hf.slices import Slice, UnreadableSlice
 
+Source = Callable[[], str | io.BytesIO | UnreadableSlice]
+"""Opens a file, or says why it cannot be had."""
 MOST_SLICES = 1000
 """Slices of a batch at most."""
 
@@ -34,13 +38,15 @@ def expand(paths: Sequence[str]) -> list[Given]:
 
     A file that cannot be read is one slice, which will be refused: it never stops the others.
     """
-    placed = sorted(
-        ((place, path) for path in paths if (place := series_place(path))), key=lambda entry: entry[0]
-    )
-    in_series = {path for _, path in placed}
-    given = [one for path in paths if path not in in_series for one in _members(path)]
-    for (series, _), path in placed:
-        given += _frames(path, series)
+    given, placed = [], []
+    for name, source in chain.from_iterable(map(_files, paths)):
+        place = None if name.lower().endswith(SUFFIXES) else _place(source)
+        if place is None:
+            given.append(Given(name, source))
+        else:
+            placed.append((place, name, source))
+    for (series, _), name, source in sorted(placed, key=itemgetter(0)):
+        given += _frames(name, source, series)
     return given
 
 
@@ -62,21 +68,27 @@ def expand_some(paths: Sequence[str] | None, language: str) -> list[Given]:
     return given
 
 
-def _members(path: str) -> Iterator[Given]:
+def _files(path: str) -> Iterator[tuple[str, Source]]:
+    """A file, or each slice of a zip: how the giver knows it, and how it is opened."""
     name = Path(path).name
     if not name.lower().endswith(".zip"):
-        yield Given(name, lambda: path)
+        yield name, lambda: path
         return
     try:
         members = list_zip(Path(path))
         if not members:
-            raise ValueError(f"{path}: expected images inside the zip, found none; zip slices.")
+            raise ValueError(f"{path}: expected slices inside the zip, found none; zip images or DICOM.")
     except ValueError as error:
         refusal = UnreadableSlice(_without_path(error, path))
-        yield Given(name, lambda: refusal)
+        yield name, lambda: refusal
         return
     for member, read in members.items():
-        yield Given(f"{name}/{member}", partial(_unpacked, read, path))
+        yield f"{name}/{member}", partial(_unpacked, read, path)
+
+
+def _place(source: Source) -> tuple[str, float] | None:
+    opened = source()
+    return None if isinstance(opened, UnreadableSlice) else series_place(opened)
 
 
 def _unpacked(read: Reader, path: str) -> io.BytesIO | UnreadableSlice:
@@ -91,21 +103,20 @@ def _without_path(error: ValueError, path: str) -> str:
     return str(error).removeprefix(f"{path}: ").removeprefix(f"{path}, ").replace(path, Path(path).name)
 
 
-def _frames(path: str, series: str) -> Iterator[Given]:
-    name = Path(path).name
+def _frames(name: str, source: Source, series: str) -> Iterator[Given]:
     try:
-        count = frame_count(path)
+        count = frame_count(source())
     except UnreadableSlice:
         count = 1  # it will be refused, with the reason, when it is read
     if count == 1:
-        yield Given(name, lambda: path, series)
+        yield Given(name, source, series)
         return
     for frame in range(count):
-        yield Given(f"{name}#{frame + 1}", partial(_frame, path, frame), series)
+        yield Given(f"{name}#{frame + 1}", partial(_frame, source, frame), series)
 
 
-def _frame(path: str, frame: int) -> Slice | UnreadableSlice:
+def _frame(source: Source, frame: int) -> Slice | UnreadableSlice:
     try:
-        return open_slice(path, frame=frame)
+        return open_slice(source(), frame=frame)
     except UnreadableSlice as error:
         return error

@@ -24,7 +24,8 @@ class Collection:
             contribution is acknowledged only once the Hub has it.
 
     Raises:
-        ValueError: The folder or the repository cannot be used, or nothing that lasts is named.
+        ValueError: The repository cannot be used, or nothing that lasts is named.
+        StoreUnavailable: The folder cannot be used.
     """
 
     def __init__(self, folder: Path, repo_id: str | None = None, lasting: bool = True):

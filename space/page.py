@@ -12,7 +12,7 @@ from operating_points import OperatingPoints
 from texts import I18N, language_of, text
 
 from ladnn_hf import Predictor
-from ladnn_hf.model_folder import read_report
+from ladnn_hf.model_folder import read_report, scored_on
 
 TABS = ("slice", "batch", "contribute", "about", "data")
 QUEUE = 64
@@ -34,8 +34,8 @@ def build_page(model: str | None = None, contributions: collection.Collection | 
     predictor = Predictor(model)
     report = read_report(predictor.folder)
     facts = read_facts()
-    points = OperatingPoints(report.get("validation"))
-    with gr.Blocks(title="LA-DNN", analytics_enabled=False, delete_cache=(600, 600)) as page:
+    points = OperatingPoints(scored_on(report, "validation"))
+    with gr.Blocks(title="LA-DNN", analytics_enabled=False, delete_cache=(600, 1200)) as page:
         head = gr.HTML(elem_id="head", apply_default_css=False)
         tabs = {name: gr.Tab(I18N(f"tab_{name}")) for name in TABS}
         with tabs["slice"]:

@@ -637,6 +637,11 @@ def test_a_folder_that_is_not_there_is_said_and_not_made(tmp_path):
     said = run_ladnn("data", "contributions", tmp_path / "typo", "list")
     assert said.returncode == 1 and "expected a folder of contributions, found none" in said.stderr
     assert not (tmp_path / "typo").exists()
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "notes.txt").write_text("mine")
+    said = run_ladnn("data", "contributions", tmp_path / "docs", "list")
+    assert said.returncode == 1 and "expected a folder of contributions, found none" in said.stderr
+    assert [path.name for path in (tmp_path / "docs").iterdir()] == ["notes.txt"]
 
 
 def test_sync_without_a_token_is_refused_in_words(hub, tmp_path):

@@ -65,6 +65,15 @@ print(*(name for name in ("openvino", "onnxruntime", "torch") if sys.modules.get
         assert result.stdout.split() == [engine], result.stderr
 
 
+def test_an_answer_by_openvino_tells_nobody_and_leaves_nothing_in_the_home_folder(phantom, tmp_path):
+    phantom.save(tmp_path / "slice.png")
+    (tmp_path / "home").mkdir()
+    answer = "import sys; from ladnn_hf import Predictor; Predictor(engine='openvino')(sys.argv[1])"
+    result = run_python(answer, tmp_path / "slice.png", env={"HOME": str(tmp_path / "home")})
+    assert result.returncode == 0, result.stderr
+    assert not list((tmp_path / "home").iterdir()), "its telemetry keeps an identity there"
+
+
 def test_an_engine_that_cannot_run_a_model_is_one_sentence(
     exported, micro_folder, phantom, tmp_path, monkeypatch
 ):

@@ -532,6 +532,7 @@ def test_a_split_of_one_class_is_scored_as_far_as_it_goes(working_folder, few_re
             ["--lesion-folds", "own=others"],
             "expected a folder that `ladnn train` wrote, found no metrics.json",
         ),
+        (["--lesion-folds", "with_1=others"], "expected a fold as the split test, found ['first', 'second']"),
         (["--without-lesions", "without_1"], "Expected runs with and without lesions of the same seeds"),
         (["--external", "with_1"], "expected a saved slice data set, found none"),
         (["--split", "holdout"], "expected a split holdout, found ['test', 'train', 'validation']"),
@@ -545,6 +546,14 @@ def test_what_does_not_go_together_is_refused_before_the_long_work(
     result = run_ladnn("evaluate", "--model", "with_1", "--dataset", "own", "--output", "refused", *flags)
     assert result.returncode == 1 and sentence in result.stderr
     assert not (working_folder / "refused").exists()
+
+
+def test_a_report_that_cannot_be_written_is_said_before_the_long_work(working_folder, monkeypatch):
+    monkeypatch.delattr("ladnn_hf.evaluation.score_slices")
+    place = working_folder / "own" / "dataset_dict.json"
+    for output in (place, place / "deeper"):
+        result = run_ladnn("evaluate", "--dataset", working_folder / "own", "--output", output)
+        assert result.returncode == 1 and "expected a folder that can be written" in result.stderr
 
 
 def test_a_left_out_run_without_a_data_set_is_wrong_usage(working_folder):

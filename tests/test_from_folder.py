@@ -1,5 +1,6 @@
 import csv
 import io
+import shutil
 import stat
 import sys
 import zipfile
@@ -12,6 +13,7 @@ from conftest import MICRO_SIZE, run_ladnn, run_python
 from PIL import Image
 
 from ladnn_hf import LESIONS, draw_phantom
+from ladnn_hf.reading import read_slice
 from ladnn_hf.slice_dataset import FEATURES
 
 HEADER = ["file_name", "label", "patient_id", *LESIONS, "caption", "source"]
@@ -296,6 +298,19 @@ def test_a_folder_laid_out_in_another_way_is_refused(slices):
     (slices / "empty" / "COVID" / "notes.txt").write_text("none")
     assert "expected images, found none" in refusal(slices / "empty")
     assert "expected a folder of slices, found none" in refusal(slices / "nowhere")
+
+
+def test_dicom_becomes_a_picture_in_the_lung_window_without_who_it_is_of(slices, dicom_series):
+    shutil.copy(dicom_series / "5.dcm", slices / "COVID" / "named.dcm")
+    shutil.copy(dicom_series / "6.dcm", slices / "NonCOVID" / "IM000001")
+    assert build(slices).returncode == 0
+    rows = built(slices)["train"].cast_column("image", datasets.Image(decode=False))
+    rows = {row["file_name"]: row for row in rows}
+    assert {"COVID/named.dcm", "NonCOVID/IM000001"} < set(rows) and len(rows) == 7
+    content = rows["COVID/named.dcm"]["image"]["bytes"]
+    assert content.startswith(b"\x89PNG") and b"Doe" not in content
+    with Image.open(io.BytesIO(content)) as picture:
+        assert picture.tobytes() == read_slice(dicom_series / "5.dcm").tobytes()
 
 
 def test_zips_of_each_class_serve_as_well_as_folders(tmp_path):

@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from conftest import ROOT, opened, run_ladnn, run_ladnn_alone, run_python, serving
+from operating_points import OperatingPoints
 from PIL import Image
 from pypdf import PdfReader
 from texts import term_in
+
+from ladnn_hf.model_folder import scored_on
 
 EXAMPLES = ROOT / "space" / "examples"
 pytestmark = pytest.mark.browser
@@ -345,3 +348,19 @@ def test_a_model_that_is_none_is_said_instead_of_a_page(tmp_path):
     assert result.returncode == 1
     assert result.stderr.strip().startswith(f"ladnn demo: {tmp_path}: expected a model folder")
     assert "Traceback" not in result.stderr
+
+
+def test_contributions_that_cannot_be_kept_are_said_instead_of_a_page(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    result = run_ladnn_alone("demo", env={"LADNN_CONTRIBUTIONS": str(tmp_path / "file")})
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert result.stderr.startswith("ladnn demo: expected a folder of contributions that can be read")
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_what_validation_says_of_other_operating_points_is_found_in_either_report(several):
+    point = {"threshold": 0.6, "sensitivity": 0.8, "specificity": 0.7}
+    scored = {"split": "validation", "operating_points": [point]}
+    report = {"training": {}, "validation": scored} if several else scored
+    assert OperatingPoints(scored_on(report, "validation")).at(0.5) == (0.8, 0.7)
+    assert scored_on(report, "test") is None

@@ -8,7 +8,10 @@ import shutil
 import zipfile
 
 import pytest
+from batch_inputs import expand
 from conftest import ROOT, run_ladnn
+
+from ladnn_hf import Predictor
 
 EXAMPLES = ROOT / "space" / "examples"
 pytestmark = pytest.mark.browser
@@ -83,6 +86,25 @@ def test_a_series_is_a_strip_in_the_order_of_the_body_with_its_most_telling_slic
     assert all(float(score) == pytest.approx(scores[name], abs=6e-4) for name, score in shown.items())
     widths = telling.locator("img").evaluate_all("all => all.map((one) => one.naturalWidth)")
     assert all(width > 100 for width in widths), "shown, and larger than the table's thumbnails"
+
+
+def test_a_zipped_series_is_one_too_and_what_is_no_longer_kept_stops_nothing(dicom_series, tmp_path):
+    with zipfile.ZipFile(tmp_path / "series.zip", "w") as archive:
+        for path in dicom_series.iterdir():
+            archive.write(path, f"study/{path.stem if path.stem == '7' else path.name}")
+        archive.writestr("study/README", "no slice")
+    given = expand([str(tmp_path / "series.zip"), str(tmp_path / "gone.png"), str(tmp_path / "gone.dcm")])
+    members = [f"{9 - number}.dcm" for number in range(5)]
+    members[members.index("7.dcm")] = "7"
+    assert [one.name for one in given] == [
+        "gone.png",
+        "gone.dcm",
+        *(f"series.zip/study/{m}" for m in members),
+    ]
+    assert len({one.series for one in given[2:]}) == 1 and given[0].series is given[1].series is None
+    answers = list(Predictor(gate=False).predict(one.open() for one in given))
+    assert ["give it again" in (answer.reason or "") for answer in answers] == [True] * 2 + [False] * 5
+    assert all(answer.slice.hu is not None for answer in answers[2:])
 
 
 def test_a_batch_that_is_stopped_keeps_what_is_done(page, tmp_path):

@@ -116,6 +116,13 @@ def test_csv_has_one_row_a_file_and_lands_whole_in_the_output_file(micro_folder,
     assert not list(mixed.glob(".answers*"))
 
 
+def test_a_name_that_no_file_can_have_is_refused_and_the_others_are_answered(micro_folder, mixed):
+    result = run_ladnn("predict", "good.png", "a" * 300, "--model", micro_folder, "--format", "json")
+    assert result.returncode == 1
+    good, bad = map(json.loads, result.stdout.splitlines())
+    assert good["decision"] != "refused" and "found none at this path" in bad["reason"]
+
+
 def test_a_csv_quotes_names_that_a_spreadsheet_would_compute(micro_folder, mixed):
     (mixed / "good.png").rename(mixed / "=1+1.png")
     said = {
@@ -304,7 +311,8 @@ def test_a_model_folder_that_is_none_gets_one_sentence(micro_folder, mixed, brea
             {"indeterminate_band": [0.9, 0.1]},
             "expected indeterminate_band to be two numbers in [0, 1] with the threshold between, found [0.9",
         ),
-        ("config.json", {"temperature": 0.0}, "`temperature` above 0"),
+        ("config.json", {"temperature": 0.0}, "expected temperature to be a number above 0, found 0.0"),
+        ("config.json", {"temperature": None}, "expected temperature to be a number above 0, found None"),
         ("config.json", {"dtype": "float99"}, "expected a whole LA-DNN model"),
         ("preprocessor_config.json", {"size": 224}, "expected size to be at least 32 by 32 pixels"),
         ("preprocessor_config.json", {"size": {"height": 0, "width": 64}}, "expected size to be"),

@@ -158,7 +158,8 @@ def test_a_run_that_was_stopped_after_its_last_step_takes_no_other(phantom_slice
         (folder / name).unlink()
     train_micro(phantom_slices, folder, *STEPS, *RESUME)
     assert same_weights(folder, undisturbed)
-    assert (folder / "metrics.json").exists()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["train_seconds"] is None, "the time of the last part is not the run's"
 
 
 def test_with_no_whole_checkpoint_a_run_begins_anew(phantom_slices, undisturbed, tmp_path, capsys):

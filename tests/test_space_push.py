@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import urllib.request
 from types import SimpleNamespace
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, run_python
 from gradio_client import Client, handle_file
 from hub_server import Hub
 from test_model_push import commands, sentence, states
@@ -25,6 +26,15 @@ START = """
 import runpy, sys
 sys.modules.update(dict.fromkeys(("torch", "torchvision", "timm", "transformers", "datasets", "sklearn")))
 runpy.run_path("app.py", run_name="__main__")
+"""
+# What would be pushed of a page that lies elsewhere.
+PUSH = """
+import sys
+from pathlib import Path
+from ladnn_hf import space_push
+from ladnn_hf.cli import main
+space_push.space_folder = lambda: Path(sys.argv[1])
+sys.exit(main(["push", "--space", sys.argv[2], "--dry-run"]))
 """
 
 
@@ -90,6 +100,19 @@ def test_a_space_is_private_and_one_commit_of_the_page_and_the_package(published
     )
     assert {"ladnn_hf/inference.py", "ladnn_hf/weights/model.onnx"} <= set(files)
     assert not [path for path in files if "__pycache__" in path or path.startswith("ladnn_hf/space/")]
+
+
+def test_what_lies_beside_the_page_stays_here(tmp_path, hub):
+    space = tmp_path / "space"
+    shutil.copytree(ROOT / "space", space, ignore=shutil.ignore_patterns("__pycache__"))
+    (space / "contributions" / "waiting").mkdir(parents=True)
+    for stray in (".env", "examples/.env", "contributions/waiting/abc.png", "notes.txt", ".gradio"):
+        (space / stray).write_text("HF_TOKEN=hf_secret")
+    said = run_python(PUSH, space, PAGE, env=hub.environment(tmp_path))
+    assert said.returncode == 0, said.stderr
+    listed = {line.split()[-1] for line in said.stdout.splitlines()}
+    assert {"app.py", "README.md", "examples/ground_glass.png", "locales/zh.json"} < listed
+    assert not [path for path in listed if ".env" in path or "contributions/" in path or path == "notes.txt"]
 
 
 def test_a_dry_run_lists_the_page_and_a_second_push_changes_nothing(published):
