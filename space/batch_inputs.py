@@ -86,9 +86,18 @@ def _files(path: str) -> Iterator[tuple[str, Source]]:
         yield f"{name}/{member}", partial(_unpacked, read, path)
 
 
-def _place(source: Source) -> tuple[str, float] | None:
+def _opened(source: Source) -> str | io.BytesIO:
     opened = source()
-    return None if isinstance(opened, UnreadableSlice) else series_place(opened)
+    if isinstance(opened, UnreadableSlice):
+        raise opened
+    return opened
+
+
+def _place(source: Source) -> tuple[str, float] | None:
+    try:
+        return series_place(_opened(source))
+    except UnreadableSlice:
+        return None
 
 
 def _unpacked(read: Reader, path: str) -> io.BytesIO | UnreadableSlice:
@@ -105,7 +114,7 @@ def _without_path(error: ValueError, path: str) -> str:
 
 def _frames(name: str, source: Source, series: str) -> Iterator[Given]:
     try:
-        count = frame_count(source())
+        count = frame_count(_opened(source))
     except UnreadableSlice:
         count = 1  # it will be refused, with the reason, when it is read
     if count == 1:
@@ -117,6 +126,6 @@ def _frames(name: str, source: Source, series: str) -> Iterator[Given]:
 
 def _frame(source: Source, frame: int) -> Slice | UnreadableSlice:
     try:
-        return open_slice(source(), frame=frame)
+        return open_slice(_opened(source), frame=frame)
     except UnreadableSlice as error:
         return error
