@@ -13,7 +13,6 @@ import io
 import random
 from collections.abc import Callable
 
-import imagehash
 import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
@@ -104,6 +103,8 @@ with FeatureStore() as store:
     for slice_ in tqdm([*slices, *copies], desc="features", disable=None):
         store.add(np.asarray(slice_))
     pairs = {(pair.first, pair.second) for pair in store.pairs() if pair.similarity >= SAME_IMAGE}
+import imagehash  # noqa: E402  (here alone, so that --help needs it not)
+
 hashes = np.array([imagehash.phash(slice_).hash.ravel() for slice_ in [*slices, *copies]])
 distances = np.array([(hashes != one).sum(axis=1) for one in hashes])
 

@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = _parser()
     arguments, rest = parser.parse_known_args(argv)
     if rest and arguments.run is not _train:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        arguments.parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         return arguments.run(arguments, rest)
     except BrokenPipeError:
@@ -37,8 +37,8 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except ModuleNotFoundError as error:
         print(
-            f"ladnn: expected the package {error.name}, found it not installed; run "
-            "`pip install 'ladnn_hf[train,weights,data,attention,openvino]'`.",
+            f"ladnn: expected the package {error.name.partition('.')[0]}, found it not installed; run `pip "
+            "install '.[train,weights,data,attention,openvino]'` in the folder of this project.",
             file=sys.stderr,
         )
         return 1
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         default="table",
         help="table, one JSON object a line, or CSV, in which a name that would be a formula is quoted",
     )
-    predict.add_argument("--output", type=Path, metavar="FILE", help="write there, not to standard output")
+    predict.add_argument("--output", type=Path, metavar="FILE", help="write there, replacing what is there")
     predict.add_argument(
         "--attention",
         type=Path,
@@ -117,7 +117,9 @@ def _parser() -> argparse.ArgumentParser:
         "example: ladnn evaluate --dataset covid_ct --split test --external sars_ct --output report",
     )
     _add_model(evaluate)
-    evaluate.add_argument("--dataset", required=True, help="folder that `ladnn data build` wrote")
+    evaluate.add_argument(
+        "--dataset", required=True, help="folder that `ladnn data build` or `from-folder` wrote"
+    )
     evaluate.add_argument("--split", default="test", help="the split to score (default: test)")
     evaluate.add_argument(
         "--external",
@@ -165,7 +167,6 @@ def _parser() -> argparse.ArgumentParser:
         "numbers of the split as it is alone; the data set may be Parquet, also on the Hub",
     )
     evaluate.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the report")
-    evaluate.set_defaults(parser=evaluate)
 
     export = add_command(
         commands,

@@ -19,7 +19,8 @@ def add_command(
     Args:
         commands: What `add_subparsers` gave.
         name: Its name.
-        run: Does it, given the arguments and those that are not known, and returns the exit status.
+        run: Does it, given the arguments and those that are not known, and returns the exit status; with the
+            arguments comes `parser`, the command's own.
         summary: A line for the list of commands.
         description: What its own help begins with.
         epilog: What its own help ends with.
@@ -28,7 +29,7 @@ def add_command(
     parser = commands.add_parser(
         name, help=summary, description=description, epilog=epilog, add_help=add_help, allow_abbrev=False
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
     return parser
 
 

@@ -140,7 +140,9 @@ def _add_lesions_from(parser: argparse.ArgumentParser, tables: str) -> None:
 
 
 def _add_dataset(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", metavar="DATASET", help="folder that `ladnn data build` wrote")
+    parser.add_argument(
+        "dataset", metavar="DATASET", help="folder that `ladnn data build` or `from-folder` wrote"
+    )
 
 
 def _fractions(text: str) -> tuple[float, ...]:

@@ -1,8 +1,9 @@
 """A folder of a user's own slices, with class folders or a `metadata.csv`, to a slice data set."""
 
 import io
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -25,6 +26,7 @@ _LABELS = {**{name: name for name in CLASSES}, **{str(index): name for index, na
 _ALIASES = {"NonCOVID": ("non-COVID",)}
 """What SARS-CoV-2-CT calls the folder of a class."""
 _CELLS = {"0": 0.0, "1": 1.0}
+_COLUMNS = ("file_name", "label", "patient_id", *LESIONS, "caption", "source")
 _REMEDY = "correct the table and save it as CSV in UTF-8"
 
 
@@ -160,6 +162,8 @@ def _from_metadata(folder: Path, lesions_from: str) -> list[SliceFile]:
     files: list[SliceFile] = []
     numbers: dict[str, int] = {}
     for number, row in read_records(path, columns, encoding="utf-8", remedy=_REMEDY):
+        if not files:
+            _check_columns(path, row)
         where = f"{path}, row {number}"
         file_name = _file_name(folder, row["file_name"], where)
         check_once(numbers, file_name, path, number, _REMEDY)
@@ -186,6 +190,20 @@ def _from_metadata(folder: Path, lesions_from: str) -> list[SliceFile]:
         lesions = lesions_from_reports({file.file_name: file.caption for file in files})
         files = [replace(file, lesions=lesions.get(file.file_name, NO_LESIONS)) for file in files]
     return files
+
+
+def _check_columns(path: Path, names: Iterable[str]) -> None:
+    """Nothing that was meant is passed over in silence: a patient could come to lie in two splits."""
+    meant = {name.replace("_", "").lower(): name for name in _COLUMNS}
+    unknown = [name for name in names if name and name not in _COLUMNS]
+    for name in unknown:
+        if (column := meant.get(re.sub(r"[\W_]", "", name).lower())) is not None:
+            raise ValueError(f"{path}: expected the column {column}, found {name!r}; name it so.")
+    if unknown:
+        warnings.warn(
+            f"{path}: the columns {', '.join(unknown)} are left out; known are {', '.join(_COLUMNS)}.",
+            stacklevel=5,
+        )
 
 
 def _file_name(folder: Path, cell: str, where: str) -> str:

@@ -115,7 +115,14 @@ class Predictor:
         Args:
             images: Paths and open files; pictures that are decoded, or slices that are read already; errors
                 of what could not be read already, which become refusals.
+
+        Raises:
+            TypeError: It is one path, or one of them is nothing of this.
         """
+        if isinstance(images, (str, Path)):
+            raise TypeError(
+                f"expected several slices, found {images!r}; `list_slices` lists those of a folder."
+            )
         images = iter(images)
         first = list(islice(images, 2))
         if len(first) == 1:  # a second engine would take longer to open than to answer
@@ -158,6 +165,11 @@ class Predictor:
         """The slice, None where it cannot be read, and why it is not to be answered."""
         if isinstance(image, UnreadableSlice):
             return None, str(image)
+        if not (isinstance(image, Readable) or hasattr(image, "read")):
+            raise TypeError(
+                f"expected a path, an open binary file or a PIL image, found {type(image).__name__}; "
+                "`PIL.Image.fromarray` makes a picture of an array."
+            )
         try:
             slice_ = image if isinstance(image, Slice) else open_slice(image)
         except UnreadableSlice as error:

@@ -115,6 +115,7 @@ def _rendered(
         reports=reports,
         bodies=[to_body(report) for report in reports],
         training=training,
+        learned=(training or {}).get("trained_on", []),
         hours=hours,
         energy=energy,
     )
@@ -134,7 +135,7 @@ def _model_metadata(
         language=[facts["language"]],
         license="other",
         license_name=facts["licence_name"],
-        license_link=facts["licence_link"],
+        license_link=facts["licence_link"] if "covid_ct" in datasets else None,
         library_name="transformers",
         pipeline_tag="image-classification",
         base_model=facts["base_models"].get(config.backbone),

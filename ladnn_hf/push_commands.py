@@ -42,7 +42,6 @@ def add_push(commands) -> None:
     space.add_argument(
         "--collection", metavar="OWNER/NAME", help="a private data set that contributions go to"
     )
-    push.set_defaults(parser=push)
 
 
 def _push(arguments: argparse.Namespace, _: list[str]) -> int:

@@ -129,6 +129,7 @@ def parse_arguments(argv: list[str], prog: str = "ladnn train") -> tuple[SliceAr
     parser = HfArgumentParser(
         (SliceArguments, TrainingArguments),
         prog=prog,
+        usage="%(prog)s --dataset DATASET --output_dir DIR [--FLAG VALUE ...]",  # of some hundred flags
         allow_abbrev=False,
         description="Train LA-DNN on a slice data set, calibrate it on the validation split, and write the "
         "model with metrics.json and curves.png. The first flags are LA-DNN's, the others those of "

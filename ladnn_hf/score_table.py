@@ -43,7 +43,7 @@ class Scored:
 
 def official_row(scored: Scored, split: str) -> dict[str, Any]:
     """The row of the split as it is."""
-    return _row("official", f"{split} split", "The published protocol.", scored.labels, scored.scores)
+    return _row("official", f"{split} split", "The slices as they are.", scored.labels, scored.scores)
 
 
 def changed_rows(scored: Scored, predictor: SlicePredictor) -> list[dict[str, Any]]:

@@ -248,7 +248,7 @@ def load_slices(path: str | Path) -> DatasetDict:
         ValueError: The folder holds no such data set.
     """
     path = Path(path)
-    remedy = "make one with `ladnn data build`"
+    remedy = "make one with `ladnn data from-folder`, or with `ladnn data build` of COVID-CT"
     try:
         slices = load_from_disk(str(path))
         for rows in slices.values() if isinstance(slices, DatasetDict) else ():

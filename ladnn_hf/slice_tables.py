@@ -185,10 +185,15 @@ def _on_hub(path: str) -> list[str]:
 @contextmanager
 def _in_words(name: str) -> Iterator[None]:
     """Turn what the readers raise into one sentence; never the client's text, which can quote the token."""
+    broken, remedy = _BROKEN, "check the name, or write the file again"
+    if name.startswith(HUB):
+        from huggingface_hub import errors
+
+        broken, remedy = (*broken, errors.HTTPError), "check the name, your token and the network"
     try:
         yield
-    except _BROKEN as error:
+    except broken as error:
         raise ValueError(
             f"{name}: expected rows of slices that can be read, found none ({type(error).__name__}); "
-            "check the name, or write the file again."
+            f"{remedy}."
         ) from error

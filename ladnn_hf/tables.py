@@ -19,7 +19,10 @@ def read_records(
         ValueError: A column is missing, a row is longer than the header, or as for `read_table`.
     """
     header, *rows = read_table(path, encoding, remedy) or [[]]
+    header = [name.strip() for name in header]
     missing = columns - set(header)
+    if missing and len(header) == 1 and ";" in header[0]:
+        raise ValueError(f"{path}: expected commas between the columns, found {header[0]!r}; {remedy}.")
     if missing:
         raise ValueError(
             f"{path}: expected the columns {sorted(columns)}, found no {sorted(missing)}; {remedy}."

@@ -27,7 +27,7 @@ from .modeling_ladnn import LaDnnForImageClassification
 from .preprocessing_ladnn import to_probabilities
 from .recipes import SliceArguments
 from .resuming import checkpoint_to_resume, room_for_the_run
-from .slice_dataset import join_sources, load_slices
+from .slice_dataset import join_sources, load_slices, to_lesion_labels
 from .slice_trainer import EpochCallback, LaDnnTrainer
 
 
@@ -79,6 +79,7 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
         "recipe": slices.recipe,
         "trained_on": [Path(path).name for path in (slices.dataset, *slices.also)],
         "seed": arguments.seed,
+        "lesion_slices": _lesion_slices(train_rows),
         "best_step": trainer.state.best_global_step if arguments.load_best_model_at_end else None,
         "temperature": model.config.temperature,
         "threshold": model.config.threshold,
@@ -103,6 +104,13 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     return metrics
 
 
+def _lesion_slices(rows: datasets.Dataset) -> int:
+    """How many slices teach lesions."""
+    if "lesions" not in rows.column_names:
+        return 0
+    return int((~np.isnan(to_lesion_labels(rows["lesions"]))).any(axis=1).sum())
+
+
 def _without_place(word: str) -> str:
     """A word of the command, of a path on this machine its end alone: reports and cards quote it."""
     flag, is_both, value = word.rpartition("=")
@@ -115,7 +123,10 @@ def _rows(slices: SliceArguments) -> tuple[datasets.Dataset, np.ndarray | None, 
     for path, splits in sources.items():
         for name in ("train", "validation") if path == slices.dataset else ("train",):
             if name not in splits:
-                raise ValueError(f"{path}: expected a split {name}, found {sorted(splits)}; make one.")
+                raise ValueError(
+                    f"{path}: expected a split {name}, found {sorted(splits)}; make one with "
+                    "`ladnn data from-folder --split`."
+                )
     rows = [splits["train"] for splits in sources.values()]
     rows, groups = join_sources(rows) if slices.also else (rows[0], None)
     if not slices.lesion_task and "lesions" in rows.column_names:

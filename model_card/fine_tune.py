@@ -45,6 +45,12 @@ class Settings:
 
 flags = sys.argv[1:] if "__file__" in globals() else []  # a notebook has none
 (settings,) = HfArgumentParser(Settings).parse_args_into_dataclasses(flags)
+if settings.model.startswith("OWNER/"):
+    raise ValueError(
+        f"model: expected what to start from, found the placeholder {settings.model}; name a model on the "
+        "Hub, or a folder that `ladnn export --format hf` wrote."
+    )
+
 
 # %% [markdown]
 # ## The model
@@ -133,7 +139,8 @@ print(f"AUC on validation {auc:.3f}, threshold {model.config.threshold:.3f}")
 # threshold was chosen flatter: measure on slices that nothing was chosen on before you tell anybody.
 
 # %%
-name = settings.push_to or Path(settings.output).name
+folder = Path(settings.output) / "model"
+name = settings.push_to or str(folder)
 base = None if Path(settings.model).is_dir() else settings.model
 metadata = ModelCardData(
     library_name="transformers",
@@ -141,7 +148,6 @@ metadata = ModelCardData(
     base_model=base,
     license="other",
     license_name="research-only",
-    license_link="https://github.com/UCSD-AI4H/COVID-CT",
     tags=["medical", "radiology", "ct", "chest-ct", "covid-19"],
     model_name=name,
     eval_results=[
@@ -176,7 +182,6 @@ AUC {auc:.3f} on {len(covid)} validation slices, on which the threshold, {model.
 chosen, too. Lesions were not learned anew, no picture is refused for being unlike what was learned, and the
 probability was not calibrated.
 """)
-folder = Path(settings.output) / "model"
 answer.save_pretrained(folder)
 card.save(folder / "README.md")
 print(answer(slices["validation"][0]["image"])["decision"], folder)

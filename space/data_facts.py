@@ -32,7 +32,7 @@ def read_facts() -> dict[str, Any]:
     except ModuleNotFoundError as error:
         raise ValueError(
             f"expected the package {error.name} to read LADNN_AUDIT, found it not installed; run pip install "
-            "'ladnn_hf[data]', or leave out LADNN_AUDIT."
+            "'.[data]' in the folder of this project, or leave out LADNN_AUDIT."
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(

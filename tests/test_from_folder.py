@@ -265,6 +265,16 @@ def test_a_fault_in_the_table_names_the_file_and_the_row(slices, rows, sentence)
     assert str(slices) in last and sentence in last
 
 
+def test_columns_that_are_not_known_are_said_and_misspelt_ones_refused(slices):
+    write_table(slices, [["COVID/a.png", "1", "p1"]], ["file_name", "label", "Patient ID"])
+    assert "expected the column patient_id, found 'Patient ID'" in refusal(slices)
+    write_table(slices, [["COVID/a.png", "1"]], ["file_name;label"])
+    assert "expected commas between the columns, found 'file_name;label'" in refusal(slices)
+    write_table(slices, [["COVID/a.png", "1", "57"]], ["file_name", " label", "age"])
+    said = build(slices)
+    assert said.returncode == 0 and "the columns age are left out; known are file_name" in said.stderr
+
+
 def test_a_table_with_a_missing_column_or_another_encoding_is_named(slices):
     write_table(slices, [["COVID/a.png"]], ["file_name"])
     assert "metadata.csv: expected the columns ['file_name', 'label'], found no ['label']" in refusal(slices)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 import yaml
@@ -21,6 +22,17 @@ def exported_card(folder, output):
 @pytest.fixture(scope="module")
 def bundled_card(tmp_path_factory):
     return exported_card(BUNDLED, tmp_path_factory.mktemp("card") / "export")
+
+
+def test_the_card_of_a_model_of_other_slices_says_nothing_of_covid_ct(tmp_path):
+    shutil.copytree(BUNDLED, tmp_path / "model")
+    (tmp_path / "model" / "report.json").unlink()
+    training = {"command": "ladnn train --dataset mine", "seed": 1, "trained_on": ["mine"], "versions": {}}
+    training |= {"lesion_slices": 0, "train_seconds": None}
+    (tmp_path / "model" / "metrics.json").write_text(json.dumps(training))
+    card = str(exported_card(tmp_path / "model", tmp_path / "export"))
+    assert "COVID-CT" not in card and "covidct" not in card and "license_link" not in card
+    assert "This model learned none: its lesion scores mean nothing." in card and "hours" not in card
 
 
 def test_every_number_of_the_report_stands_in_the_card(bundled_card):

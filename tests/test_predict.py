@@ -263,6 +263,25 @@ def test_a_fault_of_what_gives_the_slices_reaches_the_caller(micro_folder, phant
         list(Predictor(micro_folder).predict(broken()))
 
 
+@pytest.mark.parametrize("given", [np.zeros((64, 64)), b"bytes", ["a.png"], None])
+def test_what_is_no_slice_at_all_is_an_error_of_the_caller(micro_folder, given):
+    with pytest.raises(TypeError, match="expected a path, an open binary file or a PIL image, found"):
+        Predictor(micro_folder)(given)
+
+
+def test_one_path_is_not_taken_for_many(micro_folder):
+    with pytest.raises(TypeError, match=r"expected several slices, found 'good\.png'"):
+        next(Predictor(micro_folder).predict("good.png"))
+
+
+def test_rows_of_a_hub_that_does_not_answer_are_one_sentence(mixed):
+    closed = {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    result = run_ladnn_alone("predict", "hf://datasets/OWNER/slices@main", cwd=mixed, env=closed)
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert "expected rows of slices that can be read, found none" in result.stderr
+    assert "check the name, your token and the network" in result.stderr
+
+
 def test_a_prediction_is_frozen(micro_folder, phantom):
     answer = Predictor(micro_folder)(phantom)
     with pytest.raises(dataclasses.FrozenInstanceError):
