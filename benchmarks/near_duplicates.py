@@ -88,7 +88,11 @@ KINDS: tuple[Callable[..., Image.Image], ...] = (
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("dataset", help="folder that `ladnn data build` or `from-folder` wrote")
-splits = load_slices(parser.parse_args().dataset)
+arguments = parser.parse_args()
+
+import imagehash  # noqa: E402  (after --help, which needs it not, and before the long work)
+
+splits = load_slices(arguments.dataset)
 slices = [
     read_slice(io.BytesIO(row["image"]["bytes"]))
     for rows in splits.values()
@@ -103,8 +107,6 @@ with FeatureStore() as store:
     for slice_ in tqdm([*slices, *copies], desc="features", disable=None):
         store.add(np.asarray(slice_))
     pairs = {(pair.first, pair.second) for pair in store.pairs() if pair.similarity >= SAME_IMAGE}
-import imagehash  # noqa: E402  (here alone, so that --help needs it not)
-
 hashes = np.array([imagehash.phash(slice_).hash.ravel() for slice_ in [*slices, *copies]])
 distances = np.array([(hashes != one).sum(axis=1) for one in hashes])
 

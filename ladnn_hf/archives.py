@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from .reading import MAX_BYTES, has_suffix, is_unnamed_dicom
+from .dicom import PREAMBLE, is_dicom
+from .reading import MAX_BYTES, has_bare_name, has_suffix, is_slice
 
 Reader = Callable[[], bytes]
 """Reads one image file's bytes; raises `ValueError` where that fails."""
@@ -92,7 +93,7 @@ def read_file(path: Path) -> bytes:
 def _in_folder(folder: Path) -> Iterator[tuple[str, Reader]]:
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
-        if not _is_twin(name) and path.is_file() and (has_suffix(name) or _holds_dicom(path)):
+        if not _is_twin(name) and path.is_file() and is_slice(str(path)):
             yield name, partial(read_file, path)
 
 
@@ -105,7 +106,7 @@ def _in_zip(path: Path) -> Iterator[tuple[str, Reader]]:
     total = 0
     for member in archive.infolist():
         _check_path(path, member)
-        if not _is_twin(member.filename) and (has_suffix(member.filename) or _is_dicom(archive, member)):
+        if not _is_twin(member.filename) and _is_slice(archive, member):
             _check_member(path, member)
             total += member.file_size
             yield member.filename, partial(_read_member, archive, member)
@@ -134,15 +135,13 @@ def _is_twin(name: str) -> bool:
     return any(part == "__MACOSX" or part.startswith("._") for part in name.split("/"))
 
 
-def _holds_dicom(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return is_unnamed_dicom(path.name, stream)
-
-
-def _is_dicom(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
+def _is_slice(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
+    """As `reading.is_slice` says of files."""
+    if has_suffix(member.filename) or not has_bare_name(member.filename):
+        return has_suffix(member.filename)
     try:
         with archive.open(member) as stream:
-            return is_unnamed_dicom(member.filename, stream)
+            return is_dicom(stream.read(PREAMBLE), "")
     except (*_BROKEN, ValueError, RuntimeError):  # of what cannot be read nobody can say that it is a slice
         return False
 

@@ -101,7 +101,7 @@ def list_slices(paths: Iterable[str]) -> Iterator[str]:
         for folder, folders, names in os.walk(path, onerror=unreadable.append):
             folders.sort()
             for name in sorted(names):
-                if _is_slice(member := os.path.join(folder, name)):
+                if is_slice(member := os.path.join(folder, name)):
                     found = True
                     yield member
         yield from (error.filename for error in unreadable)
@@ -114,23 +114,23 @@ def has_suffix(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES + DICOM_SUFFIXES
 
 
-def is_unnamed_dicom(name: str, stream: BinaryIO) -> bool:
-    """Whether a file is DICOM under a name without a suffix of it.
+def has_bare_name(name: str) -> bool:
+    """Whether a file may be DICOM without a suffix of it.
 
     Exported series have bare names (IM000001), or UIDs, which end in a number; DICOMDIR is their index.
     """
-    suffix = os.path.splitext(name)[1]
-    if suffix.strip(".0123456789") or os.path.basename(name) == "DICOMDIR":
+    return not os.path.splitext(name)[1].strip(".0123456789") and os.path.basename(name) != "DICOMDIR"
+
+
+def is_slice(path: str) -> bool:
+    """Whether a file of a folder is taken for a slice; without a suffix it is looked into."""
+    if has_suffix(path):
+        return True
+    if not (has_bare_name(path) and os.path.isfile(path)):
         return False
-    return is_dicom(stream.read(PREAMBLE), suffix)
-
-
-def _is_slice(path: str) -> bool:
-    if has_suffix(path) or not os.path.isfile(path):
-        return has_suffix(path)
     try:
         with open(path, "rb") as stream:
-            return is_unnamed_dicom(path, stream)
+            return is_dicom(stream.read(PREAMBLE), "")
     except OSError:
         return False
 
