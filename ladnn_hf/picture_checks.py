@@ -25,8 +25,9 @@ def why_blank(grey: Image.Image) -> str | None:
     Args:
         grey: Mode `L`, any size.
     """
-    low, high = grey.getextrema()
-    if high - low < _LEAST_CONTRAST:
+    pixels = np.asarray(grey)  # of which numpy finds the ends faster than Pillow
+    low, high = pixels.min(), pixels.max()
+    if int(high) - int(low) < _LEAST_CONTRAST:
         return (
             f"expected a chest CT slice, found a blank picture (grey {low} to {high} of 255); give a slice "
             "in its lung window."
@@ -94,10 +95,13 @@ def _spread(picture: Image.Image) -> list[int]:
 
 
 def _coarse(grey: Image.Image) -> float:
+    """The share of the variance that a blur by 3 of 256 pixels leaves."""
     scale = _SIDE / max(grey.size)
     size = tuple(max(32, round(side * scale)) for side in grey.size)
-    small = grey.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR)
-    blurred = small.filter(ImageFilter.GaussianBlur(3))
+    small = grey.resize(
+        size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR, reducing_gap=1
+    )
+    blurred = small.reduce(2).filter(ImageFilter.GaussianBlur(1.5))  # what is blurred needs half the pixels
     return _variance(blurred) / max(_variance(small), 1e-6)
 
 
