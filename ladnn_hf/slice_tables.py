@@ -65,7 +65,9 @@ class ParquetTable:
         """See `SliceTable`."""
         with _in_words(self.name), _opened(self.name) as stream:
             file = pq.ParquetFile(stream, metadata=self._metadata)
-            yield from file.iter_batches(_READ_ROWS, row_groups=range(first, last), columns=columns)
+            for batch in file.iter_batches(_READ_ROWS, row_groups=range(first, last), columns=columns):
+                batch.validate(full=True)  # else text that is none raises where its rows are used
+                yield batch
 
 
 class SavedSplit:
@@ -144,7 +146,10 @@ def column(table: SliceTable, name: str) -> list | None:
 def _checked(name: str, schema: pa.Schema) -> list[str]:
     """The names of the columns, one of which has pictures as datasets keeps them: the bytes of a file."""
     kind = schema.field("image").type if "image" in schema.names else None
-    if kind is None or not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
+    content = (
+        kind.field("bytes").type if kind and pa.types.is_struct(kind) and "bytes" in kind.names else None
+    )
+    if content is None or not (pa.types.is_binary(content) or pa.types.is_large_binary(content)):
         found = "none" if kind is None else kind
         raise ValueError(
             f"{name}: expected a column image with the bytes of picture files, found {found}; make the data "

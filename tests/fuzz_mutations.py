@@ -21,6 +21,7 @@ _FIELDS = {
     "DICOM": (rb"[\x02\x08\x20\x28\xe0\xfe][\0\x7f\xff].[\0\x10\xe0]", range(4, 16), "<"),
     "CSV": (rb"[,\n]", range(0, 3), ">"),
     "Arrow": (rb"[\0-\x40]\0\0\0", range(0, 4), "<"),
+    "Parquet": (rb"[\x15\x16\x19\x1c][\0-\xff]|PAR1$", range(-4, 6), "<"),
     "zip": (rb"PK(?:\x01\x02|\x03\x04|\x05\x06|\x06\x06|\x06\x07)", range(4, 56), "<"),
 }
 """Where sizes lie in each format: bytes after a mark, and the order of the bytes."""

@@ -3,7 +3,8 @@
 import io
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,12 @@ from ladnn_hf.dicom_series import series_place
 from ladnn_hf.lungs_ladnn import lung_box
 from ladnn_hf.picture_checks import why_blank, why_unlike_ct
 from ladnn_hf.reading import frame_count, open_slice
+from ladnn_hf.slice_shards import shards_of
 from ladnn_hf.slices import UnreadableSlice
 
 Reader = Callable[[bytes], None]
-SUFFIXES = {"DICOM": ".dcm", "zip": ".zip"}
-NAMED = ("zip", "CSV", "Arrow")
+SUFFIXES = {"DICOM": ".dcm", "zip": ".zip", "Parquet": ".parquet"}
+NAMED = ("zip", "CSV", "Arrow", "Parquet")
 """Formats whose refusals begin with the path that the user named."""
 
 
@@ -28,7 +30,8 @@ def reader(kind: str, folder: Path) -> Reader:
         return _csv_reader(folder)
     if kind == "Arrow":
         return _arrow_reader(folder)
-    path, read = folder / f"uploaded{SUFFIXES.get(kind, '.bin')}", _read_zip if kind == "zip" else _read_slice
+    path = folder / f"uploaded{SUFFIXES.get(kind, '.bin')}"
+    read = {"zip": _read_zip, "Parquet": _read_tables}.get(kind, _read_slice)
 
     def read_content(content: bytes) -> None:
         path.write_bytes(content)
@@ -52,9 +55,27 @@ def _read_slice(path: Path) -> None:
 
 
 def _read_zip(path: Path) -> None:
-    """Every image of a zip; the refusal of one does not stop the others."""
+    """Every image of a zip."""
+    _look_at_each(list_zip(path).values())
+
+
+def _read_tables(path: Path) -> None:
+    """Every row of a Parquet file or a saved data set, as `ladnn predict` reads them."""
+    _look_at_each(
+        partial(_content, slice_) for shard in shards_of([str(path)]) for _, slice_ in shard.slices()
+    )
+
+
+def _content(slice_: io.BytesIO | UnreadableSlice) -> bytes:
+    if isinstance(slice_, UnreadableSlice):
+        raise slice_
+    return slice_.getvalue()
+
+
+def _look_at_each(reads: Iterable[Callable[[], bytes]]) -> None:
+    """Look at all: the refusal of one does not stop the others."""
     refusals = []
-    for read in list_zip(path).values():
+    for read in reads:
         try:
             _look_at(io.BytesIO(read()))
         except ValueError as error:
@@ -88,7 +109,7 @@ def _csv_reader(folder: Path) -> Reader:
 
 
 def _arrow_reader(folder: Path) -> Reader:
-    """Reads all rows of a saved data set with such a file of rows."""
+    """Reads all rows of a saved data set with such a file of rows, to train on and to answer."""
     from ladnn_hf.slice_dataset import image_bytes, load_slices, stream_rows
 
     rows = saved_slices(folder / "slices")
@@ -98,5 +119,6 @@ def _arrow_reader(folder: Path) -> Reader:
         rows.write_bytes(content)
         for row in stream_rows(load_slices(folder / "slices")["train"]):
             _look_at(io.BytesIO(image_bytes(row["image"])))
+        _read_tables(folder / "slices")
 
     return read

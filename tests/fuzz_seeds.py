@@ -11,6 +11,7 @@ from pathlib import Path
 
 import imagecodecs
 import numpy as np
+import pyarrow.parquet as pq
 from dicom_files import COMPRESSIONS, SECRET, compress, to_hu, write_dicom
 from PIL import Image, ImageCms, PngImagePlugin
 from pydicom import Dataset, dcmread, uid
@@ -273,8 +274,32 @@ def saved_slices(output: Path) -> Path:
     return rows
 
 
+def parquet() -> list[bytes]:
+    """As a data set is pushed; and packed, with and without dictionaries and lists, as others write it."""
+    from datasets import load_from_disk
+
+    from ladnn_hf.parquet_shards import write_shards
+
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        saved_slices(Path(folder) / "slices")
+        rows = load_from_disk(Path(folder) / "slices")["train"]
+        (shard,) = write_shards("train", rows, Path(folder)).paths
+        contents, table = [shard.read_bytes()], pq.read_table(shard)
+        for options in (
+            {"compression": "zstd", "data_page_version": "2.0"},
+            {"compression": "gzip", "use_dictionary": False, "row_group_size": 1},
+            {"compression": "none", "write_page_checksum": True},
+            {"compression": "snappy", "store_schema": False},
+        ):
+            pq.write_table(table, shard, **options)
+            contents.append(shard.read_bytes())
+        pq.write_table(table.select(["image"]), shard, compression="lz4")
+        return [*contents, shard.read_bytes()]
+
+
 SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "PNG": png, "JPEG": jpeg, "WebP": webp, "TIFF": tiff, "BMP": bmp, "DICOM": dicom, "zip": zip_, "CSV": csv,
-    "Arrow": arrow,
+    "Arrow": arrow, "Parquet": parquet,
 }  # fmt: skip
 """Whole files of each format."""

@@ -115,7 +115,7 @@ def _serve(pipe, kind: str, folder: Path) -> None:
     home = Path(tempfile.mkdtemp(dir=folder))
     read = reader(kind, home)
     for content in SEEDS[kind]():  # what is imported at the first file is no part of a file's memory
-        _read_one(kind, read, home, content)
+        read_one(kind, read, home, content)
     start = _memory("VmRSS")
     pipe.send("ready")
     while True:
@@ -127,14 +127,14 @@ def _serve(pipe, kind: str, folder: Path) -> None:
         # The kernel ends the process when the time is up, in the midst of a decoder, too.
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         began = time.process_time()
-        refusal, fault = _read_one(kind, read, home, content)
+        refusal, fault = read_one(kind, read, home, content)
         seconds = time.process_time() - began
         signal.setitimer(signal.ITIMER_PROF, 0)
         pipe.send((refusal, fault, seconds, _memory("VmHWM") - start))
 
 
-def _read_one(kind: str, read: Reader, home: Path, content: bytes) -> tuple[str | None, str | None]:
-    """The refusal, and what is wrong about it."""
+def read_one(kind: str, read: Reader, home: Path, content: bytes) -> tuple[str | None, str | None]:
+    """Read one file of a format: the refusal, and what is wrong about it or instead of it."""
     try:
         read(content)
     except ValueError as error:

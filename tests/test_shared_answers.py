@@ -8,6 +8,7 @@ import sys
 import time
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import phantom_rows, run_ladnn, run_ladnn_alone, run_python
@@ -116,12 +117,27 @@ def test_a_data_set_on_the_hub_is_streamed(micro_folder, tables, hub):
 def test_a_table_that_is_broken_or_without_pictures_is_refused_in_a_sentence(micro_folder, tables):
     (tables / "broken.parquet").write_bytes(b"PAR1 and no more")
     pq.write_table(pq.read_table("part-0.parquet").select(["label"]), "labels.parquet")
+    write_images("text.parquet", pa.string(), "not bytes", "a.png")
     (tables / "saved" / "test" / "state.json").write_text("{")
-    for path in ("broken.parquet", "labels.parquet", "saved"):
+    for path in ("broken.parquet", "labels.parquet", "text.parquet", "saved"):
         result = run_ladnn("predict", path, "--model", micro_folder, "--output", "answers.csv")
         assert (result.returncode, result.stdout) == (2, "")
         assert path in result.stderr and "expected" in result.stderr and "Traceback" not in result.stderr
     assert not (tables / "answers.csv").exists()
+
+
+def write_images(path, kind, content, name):
+    image = pa.array([{"bytes": content, "path": name}], pa.struct({"bytes": kind, "path": pa.string()}))
+    pq.write_table(pa.table({"image": image}), path, compression="none", use_dictionary=False)
+
+
+def test_a_table_whose_text_is_no_text_is_refused_in_a_sentence(tables):
+    write_images("rows.parquet", pa.binary(), b"a picture", "COVID.png")
+    content = (tables / "rows.parquet").read_bytes()
+    (tables / "rows.parquet").write_bytes(content.replace(b"COVID.png", b"COVID\xffpng"))
+    (shard,) = shards_of(["rows.parquet"])
+    with pytest.raises(ValueError, match=r"^rows\.parquet: expected rows of slices that can be read"):
+        list(shard.slices())
 
 
 def test_a_row_without_a_picture_is_refused_and_names_no_file_of_this_machine(
