@@ -129,7 +129,8 @@ class Predictor:
             yield self(*first)
             return
         answer = partial(self._answer, engine=self._one_core_a_slice)
-        yield from in_order(answer, chain(first, images), self._cores)
+        # One thread more than cores: while one waits for the interpreter's lock, no core stands idle.
+        yield from in_order(answer, chain(first, images), self._cores + 1)
 
     @cached_property
     def _one_core_a_slice(self) -> Engine:
