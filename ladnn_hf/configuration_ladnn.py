@@ -27,7 +27,8 @@ class LaDnnConfig(PreTrainedConfig):
         indeterminate_band: (low, high) around the threshold: from `low` up to, not including, `high` the
             decision is `indeterminate`. None for no such band.
         max_distance: Largest `LaDnnOutput.distance` of a picture that is answered; what lies farther from
-            the training slices is refused. 1 once it is fitted; None for no limit.
+            the training slices is refused, and earlier where no lungs are found
+            (`picture_checks.limit_of`). 1 once it is fitted; None for no limit.
 
     Raises:
         ValueError: A number is out of its range.

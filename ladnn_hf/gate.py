@@ -16,6 +16,7 @@ from .altered_slices import altered
 from .checkpoints import load_checkpoint
 from .image_processing_ladnn import LaDnnImageProcessor
 from .modeling_ladnn import FeatureDistance, LaDnnForImageClassification
+from .picture_checks import limit_of
 from .preprocessing_ladnn import to_grey
 from .slice_dataset import join_sources, load_slices
 
@@ -55,14 +56,16 @@ def fit_gate(
     changed = chain.from_iterable(altered(grey, generator) for grey in chosen)
     _fit_gaussian(distance, 0, _features(network, processor, chosen))
     _fit_gaussian(distance, 1, _features(network, processor, changed))
-    held_out = _features(network, processor, _greys(validation)).to(network.device)
+    unseen = _greys(validation)
+    held_out = _features(network, processor, unseen).to(network.device)
     far = distance.scores(held_out).cpu().numpy()
     high, least = np.quantile(far, QUANTILE, axis=0), np.array([0.0, np.median(far[:, 1])])
     # Each score becomes 1 at its limit and rises by 1 over the spread of the validation slices.
     distance.gain.copy_(torch.from_numpy(1 / (high - least)))
     distance.offset.copy_(torch.from_numpy(-MARGIN - least / (high - least)))
     network.config.max_distance = 1.0
-    return float((distance(held_out) > 1).float().mean())
+    limits = [limit_of(1.0, processor.has_lungs(grey)) for grey in unseen]
+    return float(np.mean(distance(held_out).cpu().numpy() > limits))
 
 
 def fit_saved_gate(model: Path, *paths: str) -> float:

@@ -85,6 +85,10 @@ class LaDnnImageProcessor(BaseImageProcessor):
         """
         return lung_box(grey) if self.crop_to_lungs else None
 
+    def has_lungs(self, grey: Image.Image) -> bool:
+        """Whether lungs are found in a picture of mode `L`, or are not looked for."""
+        return not self.crop_to_lungs or self.field_of_view(grey) is not None
+
     def post_process_slices(self, outputs) -> list[dict]:
         """Probabilities of a `LaDnnOutput`, one dictionary a slice; `LaDnnPipeline` also decides.
 

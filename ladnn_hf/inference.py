@@ -21,7 +21,7 @@ from .lungs_ladnn import lung_box
 from .model_folder import REMEDY, read_json
 from .model_pull import model_folder
 from .network_output import Engine
-from .picture_checks import why_blank, why_far, why_unlike_ct
+from .picture_checks import limit_of, why_blank, why_far, why_unlike_ct
 from .preprocessing_ladnn import to_pixel_values, to_probabilities
 from .reading import Slice, UnreadableSlice, open_slice
 
@@ -140,9 +140,14 @@ class Predictor:
         name = str(image) if isinstance(image, (str, Path)) else ""
         slice_, refusal = self._read(image)
         seen = None if refusal else self._see(slice_.grey, engine)
-        if seen and not seen.distance <= self._max_distance:
+        if seen and not self._is_near(seen):
             inverse = self._see(ImageOps.invert(slice_.grey), engine)
-            refusal = why_far(seen.distance, inverse.distance, self._max_distance)
+            refusal = why_far(
+                seen.distance,
+                limit_of(self._max_distance, seen.has_lungs),
+                has_lungs=seen.has_lungs,
+                inverse_is_near=self._is_near(inverse),
+            )
         if refusal:
             return Prediction(
                 name, None, None, "refused", None, refusal, self.threshold, self.name, slice=slice_
@@ -185,7 +190,11 @@ class Predictor:
         output = engine(pixel_values[np.newaxis])
         (covid,), (lesions,) = to_probabilities(output.logits, output.lesion_logits)
         maps = None if output.maps is None else output.maps[0]
-        return _Seen(covid, lesions, maps, box, float(output.distance[0]))
+        has_lungs = box is not None or not self._crop_to_lungs
+        return _Seen(covid, lesions, maps, box, has_lungs, float(output.distance[0]))
+
+    def _is_near(self, seen: "_Seen") -> bool:
+        return seen.distance <= limit_of(self._max_distance, seen.has_lungs)
 
 
 class _Seen(NamedTuple):
@@ -195,6 +204,7 @@ class _Seen(NamedTuple):
     lesions: np.ndarray
     maps: np.ndarray | None
     box: tuple[float, float, float, float] | None
+    has_lungs: bool
     distance: float
 
 

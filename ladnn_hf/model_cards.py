@@ -14,6 +14,7 @@ from .evaluation import to_body
 from .image_processing_ladnn import LaDnnImageProcessor
 from .labels import CLASSES, LESION_NAMES
 from .model_folder import read_report, read_training, weights_sha256
+from .picture_checks import limit_of
 from .rendering import render
 from .resources import model_card_folder
 from .slice_dataset import SPLITS
@@ -105,6 +106,7 @@ def _rendered(
         "model_card.md.jinja",
         metadata=_model_metadata(config, reports, training, facts, energy).to_yaml(),
         config=config,
+        limits=[limit_of(config.max_distance or 0.0, has_lungs) for has_lungs in (True, False)],
         processor=processor,
         repo_id=repo_id,
         parameters=parameters,

@@ -11,7 +11,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from .attention import overlay
 from .decision_ladnn import decide
 from .labels import CLASSES, LESIONS
-from .picture_checks import why_blank, why_far, why_unlike_ct
+from .picture_checks import limit_of, why_blank, why_far, why_unlike_ct
 from .preprocessing_ladnn import to_grey
 
 TASK = "chest-ct-classification"
@@ -93,12 +93,22 @@ class LaDnnPipeline(Pipeline):
         return answer
 
     def _why_refused(self, output: dict[str, Any], grey: Image.Image) -> str | None:
-        limit, distance = self.model.config.max_distance, output["distance"].item()
         reason = why_blank(grey) or why_unlike_ct(output["picture"], grey)
-        if reason or limit is None or distance <= limit:
+        if reason or self.model.config.max_distance is None:
             return reason
-        inverse = self.forward(self.preprocess(ImageOps.invert(grey)))
-        return why_far(distance, inverse["distance"].item(), limit)
+        distance, limit, has_lungs = self._place(output, grey)
+        if distance <= limit:
+            return None
+        inverse = ImageOps.invert(grey)
+        inverse_distance, inverse_limit, _ = self._place(self.forward(self.preprocess(inverse)), inverse)
+        return why_far(
+            distance, limit, has_lungs=has_lungs, inverse_is_near=inverse_distance <= inverse_limit
+        )
+
+    def _place(self, output: dict[str, Any], grey: Image.Image) -> tuple[float, float, bool]:
+        """How far a picture lies from slices, how far it may, and whether it has lungs."""
+        has_lungs = self.image_processor.has_lungs(grey)
+        return output["distance"].item(), limit_of(self.model.config.max_distance, has_lungs), has_lungs
 
 
 def _maps(seen: np.ndarray, grey: Image.Image, box, kind: str) -> dict[str, np.ndarray | Image.Image]:

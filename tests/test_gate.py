@@ -1,4 +1,6 @@
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from ladnn_hf.altered_slices import altered
 from ladnn_hf.checkpoints import load_checkpoint
 from ladnn_hf.gate import fit_saved_gate
 from ladnn_hf.lungs_ladnn import find_lungs
+from ladnn_hf.model_folder import BUNDLED
 
 
 def noise(size=128):
@@ -67,7 +70,7 @@ def test_a_fitted_gate_answers_slices_and_refuses_what_is_unlike_them(fitted):
     answer = predictor(rings())
     assert answer.decision == "refused"
     assert "unlike those that the model has learned from (distance " in answer.reason
-    assert "limit 1.0)" in answer.reason
+    assert "limit 1.00)" in answer.reason
     assert Predictor(fitted, gate=False)(rings()).decision != "refused"
 
 
@@ -163,6 +166,18 @@ def test_an_altered_slice_has_no_lungs_or_bright_ones():
     assert np.array_equal(inverted, 255 - np.asarray(slice_))
     assert np.array_equal(np.asarray(half)[:, :128], np.asarray(slice_)[:, :128])
     assert find_lungs(slice_) is not None and find_lungs(without) is None
+
+
+@pytest.mark.parametrize(("times", "refused"), [(1.4, True), (1.45, False)])
+def test_a_picture_without_lungs_is_answered_only_well_within_the_limit(tmp_path, times, refused):
+    without = altered(draw_phantom([], size=256, seed=5), np.random.default_rng(0))[2]
+    reason = Predictor()(without).reason
+    assert "found a picture without lungs, unlike those that the model has learned from" in reason
+    distance = float(re.search(r"distance ([\d.]+)", reason)[1])
+    model = shutil.copytree(BUNDLED, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"max_distance": times * distance}))
+    assert (Predictor(model)(without).decision == "refused") == refused
 
 
 @pytest.mark.real_data

@@ -107,8 +107,10 @@ def test_what_the_gate_says_of_a_picture_keeps_its_numbers_in_chinese():
         why_blank(Image.new("L", (64, 64), 9)),
         why_unlike_ct(Image.new("RGB", (64, 64), "red"), noise),
         why_unlike_ct(noise, noise),
-        why_far(2.5, 0.5, 1.0),
-        why_far(2.5, 1.5, 1.0),
+        *(
+            why_far(2.5, 1.0, has_lungs=has_lungs, inverse_is_near=inverse_is_near)
+            for has_lungs, inverse_is_near in ((True, True), (True, False), (False, False))
+        ),
     ]
     for refusal in refusals:
         said = reason_in(refusal, "zh")
