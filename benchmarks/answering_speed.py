@@ -208,8 +208,8 @@ def processes(slices: Path) -> None:
     one = [*LADNN, "predict", str(slices), "--format", "json"]
     took = in_turn(
         {
-            "1 process, 2 threads": lambda: run(one, OMP_NUM_THREADS="2"),
-            "2 processes, 1 thread each": shared,
+            "1 process on 2 cores": lambda: run(one, OMP_NUM_THREADS="2"),
+            "2 processes on one each": shared,
         },
         2,
     )

@@ -109,7 +109,7 @@ if __name__ == "__main__":
         bits = pace * size * 8 / 1e9
         hours = SLICES / pace / 3600 + SLICES * joining / 3600
         price = hours * machines * given.cores * given.price
-        print(f"| {machines} | {hours:.1f} | {bits / machines:.1f} | {bits:.1f} | {price:.0f} |")
+        print(f"| {machines} | {hours:.2f} | {bits / machines:.1f} | {bits:.1f} | {price:.0f} |")
     print(
         f"\nRead in all: {SLICES * size / 1e12:.1f} TB; answers: {SLICES * line / 1e9:.1f} GB. A link of "
         f"{given.link:g} Gbit/s is full with {given.link * 1e9 / 8 / size * each:.0f} cores behind it."

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8
-"""What `mallopt` of glibc's malloc.h calls M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX and M_ARENA_MAX."""
+_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
+"""What `mallopt` of glibc's malloc.h calls M_TRIM_THRESHOLD, M_MMAP_MAX and M_ARENA_MAX."""
 _DEFAULTS = {_TRIM_THRESHOLD: 128 * 1024, _MMAP_MAX: 65536}
 
 
@@ -39,7 +39,6 @@ def share_heaps() -> None:
     library = _glibc()
     if library is not None:
         library.mallopt(_ARENA_MAX, 2)
-        library.mallopt(_MMAP_THRESHOLD, 128 * 1024)
 
 
 def _glibc() -> ctypes.CDLL | None:
