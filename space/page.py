@@ -1,5 +1,7 @@
 """The page: a tab for one slice, one for many, one to contribute, one about the model, one about the data."""
 
+import os
+
 import about
 import api
 import batch
@@ -8,11 +10,13 @@ import gradio as gr
 import single_slice
 from data_facts import data_html, read_facts
 from full_queue import say_the_wait
+from look import EXAMPLES
 from operating_points import OperatingPoints
 from texts import I18N, language_of, text
 
 from ladnn_hf import Predictor
 from ladnn_hf.model_folder import read_report, scored_on
+from ladnn_hf.reading import list_slices
 
 TABS = ("slice", "batch", "contribute", "about", "data")
 QUEUE = 64
@@ -32,6 +36,7 @@ def build_page(model: str | None = None, contributions: collection.Collection | 
         ValueError: The folder is not a LA-DNN model, its report cannot be read, or LADNN_AUDIT names none.
     """
     predictor = Predictor(model)
+    _warm_up(predictor)
     report = read_report(predictor.folder)
     facts = read_facts()
     points = OperatingPoints(scored_on(report, "validation"))
@@ -61,6 +66,21 @@ def build_page(model: str | None = None, contributions: collection.Collection | 
             )
 
         page.load(localise, None, [head, card, data, *tabs.values()], **api.QUICK)
+    # Gradio sums up the last 10,000 events by pandas after each one, for a page that only its host can see.
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000")
+    os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1000")
     page.queue(max_size=QUEUE)
     say_the_wait(page._queue)
     return page
+
+
+def _warm_up(predictor: Predictor) -> None:
+    """Answer the examples one by one and together.
+
+    What engines set up at their first answers is there before the first visitor comes, who waits no longer
+    than the next, and a server's memory does not grow by it later.
+    """
+    examples = list(list_slices([str(EXAMPLES)]))
+    predictor(examples[0])
+    for _ in predictor.predict(examples):
+        pass

@@ -7,6 +7,7 @@ import subprocess
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from conftest import ROOT, run_ladnn
 from gradio_client import Client, handle_file
@@ -119,6 +120,12 @@ def test_an_agent_finds_both_endpoints_as_tools(page_url):
         found = pool.submit(asyncio.run, tools()).result(60)
     assert set(found) == {"predict", "predict_batch"}
     assert all("For research and teaching" in description for description in found.values())
+
+
+def test_no_statistics_are_summed_up_after_an_answer(page_url):
+    Client(page_url, verbose=False).predict(handle_file(EXAMPLES / "healthy.png"), api_name="/predict")
+    summary = httpx.get(f"{page_url}/monitoring/summary").json()
+    assert summary == {"functions": {}}, "which takes longer than the answer where there were thousands"
 
 
 def test_only_the_named_endpoints_are_public(page_url):
