@@ -19,7 +19,8 @@ from ladnn_hf.decision_ladnn import decide
 from ladnn_hf.model_folder import BUNDLED, ONNX
 from ladnn_hf.network_output import NetworkOutput
 from ladnn_hf.onnx_engine import OnnxEngine
-from ladnn_hf.preprocessing_ladnn import to_probabilities
+from ladnn_hf.picture_checks import limit_of
+from ladnn_hf.preprocessing_ladnn import to_grey, to_probabilities
 
 CALIBRATION = 64
 """Training slices on which int8's ranges are measured."""
@@ -42,7 +43,9 @@ parser.add_argument("dataset", help="a data set with the splits train and valida
 splits = datasets.load_from_disk(parser.parse_args().dataset)
 config = json.loads((BUNDLED / "config.json").read_text())
 processor = LaDnnImageProcessor.from_pretrained(BUNDLED)
-held_out = processor(list(splits["validation"]["image"]))["pixel_values"]
+pictures = list(splits["validation"]["image"])
+held_out = processor(pictures)["pixel_values"]
+limits = [limit_of(config["max_distance"], processor.has_lungs(to_grey(picture))) for picture in pictures]
 learned = processor(list(splits["train"].shuffle(seed=0).select(range(CALIBRATION))["image"]))["pixel_values"]
 
 with tempfile.TemporaryDirectory() as name:
@@ -69,9 +72,9 @@ for name, engine in engines.items():
     )
     decisions = [
         decide(p, config["threshold"], config["indeterminate_band"])[1]
-        if one.distance[0] <= config["max_distance"]
+        if one.distance[0] <= limit
         else "refused"
-        for p, one in zip(covid, outputs, strict=True)
+        for p, one, limit in zip(covid, outputs, limits, strict=True)
     ]
     answers[name] = covid, lesions, np.array(decisions)
 

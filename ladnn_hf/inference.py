@@ -108,7 +108,7 @@ class Predictor:
         return ungated
 
     def predict(self, images: Iterable[Readable]) -> Iterator[Prediction]:
-        """Answer slices in their order, one a core at once; a bad one is refused, never raised.
+        """Answer slices in their order, side by side on all cores; a bad one is refused, never raised.
 
         Few slices beyond the one that is answered are taken from `images`, on the caller's thread.
 

@@ -106,7 +106,7 @@ def _rendered(
         "model_card.md.jinja",
         metadata=_model_metadata(config, reports, training, facts, energy).to_yaml(),
         config=config,
-        limits=[limit_of(config.max_distance or 0.0, has_lungs) for has_lungs in (True, False)],
+        limits=_limits(config),
         processor=processor,
         repo_id=repo_id,
         parameters=parameters,
@@ -123,6 +123,13 @@ def _rendered(
     )
     ModelCard(card)  # parses what it holds, or says why not
     return card
+
+
+def _limits(config: LaDnnConfig) -> list[str]:
+    """Of the distance, with lungs found and without; none where it was not fitted."""
+    if config.max_distance is None:
+        return []
+    return [f"{limit_of(config.max_distance, has_lungs):.3g}" for has_lungs in (True, False)]
 
 
 def _model_metadata(

@@ -31,7 +31,7 @@ class LaDnnOutput(ModelOutput):
             in logits: the mean of a map over h and w is its output before the temperature, exactly
             for a backbone that ends in average pooling. None where the backbone has no such grid.
         distance: (N,), how far each slice's features lie from those of the training slices, 0 or above;
-            1 is the gate's limit; see `FeatureDistance`.
+            1 is the gate's limit where lungs are found; see `FeatureDistance` and `picture_checks`.
     """
 
     loss: Tensor | None = None

@@ -36,7 +36,7 @@ class Engine(Protocol):
         """Answer for `pixel_values`, float32 (N, C, H, W)."""
 
     def one_core_a_call(self) -> "Engine":
-        """The same network for as many threads as there are cores: each call takes one core alone.
+        """The same network for calls side by side: as many as there are cores, each of which takes one alone.
 
         That answers many slices faster than all cores at one slice, which wait for each other at every layer.
         """

@@ -1,7 +1,7 @@
 """Simple checks that tell a picture of something else from a CT slice: numpy and Pillow alone.
 
 Their limits leave a margin to what COVID-CT and SARS-CoV-2-CT hold: there at most 6 in 100 pixels are
-coloured (drawn boxes and arrows), and at least 0.56 of the variance is coarse.
+coloured (drawn boxes and arrows), and at least 0.53 of the variance is coarse.
 """
 
 import numpy as np
@@ -85,9 +85,9 @@ def why_far(distance: float, limit: float, *, has_lungs: bool, inverse_is_near: 
         return "expected a chest CT slice, found an inverted picture, with bright lungs; invert its greys."
     if not has_lungs:
         return (
-            "expected a chest CT slice, found a picture without lungs, unlike those that the model has "
-            f"learned from (distance {distance:.2f}, limit {limit:.2f}); give an axial slice in its lung "
-            "window."
+            "expected a chest CT slice, found a picture with no lungs to be seen, unlike those that the "
+            f"model has learned from (distance {distance:.2f}, limit {limit:.2f}); give an axial slice in "
+            "its lung window."
         )
     return (
         "expected a chest CT slice, found a picture unlike those that the model has learned from (distance "
@@ -121,7 +121,9 @@ def _coarse(grey: Image.Image) -> float:
     small = grey.resize(
         size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR, reducing_gap=1
     )
-    blurred = small.reduce(2).filter(ImageFilter.GaussianBlur(1.5))  # what is blurred needs half the pixels
+    blurred = small.reduce(2).filter(
+        ImageFilter.GaussianBlur(1.5)
+    )  # what is blurred needs a quarter of the pixels
     return _variance(blurred) / max(_variance(small), 1e-6)
 
 

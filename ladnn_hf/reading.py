@@ -171,9 +171,10 @@ def _opened(source: str | Path | BinaryIO) -> Iterator[BinaryIO]:
 
 def _check_file(path: str | Path) -> None:
     if os.path.isdir(path):
-        if next(list_slices([str(path)])) != str(path):
+        if os.path.isfile(next(list_slices([str(path)]))):
             raise UnreadableSlice(
-                "expected an image file, found a folder of them; give its files, which `list_slices` lists."
+                "expected an image file, found a folder of them; give its files, which "
+                "`ladnn_hf.reading.list_slices` lists."
             )
         raise UnreadableSlice(
             f"expected images ({', '.join(SUFFIXES + DICOM_SUFFIXES)}) in this folder, found none that can "

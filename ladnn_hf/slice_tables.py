@@ -85,6 +85,7 @@ class SavedSplit:
         self._counts: dict[str, list[int]] = {}
         with _in_words(name):
             files = json.loads((Path(name) / _STATE).read_text(encoding="utf-8"))["_data_files"]
+            schema = pa.schema([])
             for file in (str(Path(name) / file["filename"]) for file in files):
                 # Mapped, no more is read of a file than how many rows each batch has.
                 with pa.memory_map(file) as source, pa.ipc.open_stream(source) as rows:
@@ -145,11 +146,10 @@ def column(table: SliceTable, name: str) -> list | None:
 
 def _checked(name: str, schema: pa.Schema) -> list[str]:
     """The names of the columns, one of which has pictures as datasets keeps them: the bytes of a file."""
-    kind = schema.field("image").type if "image" in schema.names else None
-    content = (
-        kind.field("bytes").type if kind and pa.types.is_struct(kind) and "bytes" in kind.names else None
-    )
-    if content is None or not (pa.types.is_binary(content) or pa.types.is_large_binary(content)):
+    at = schema.get_field_index("image")  # -1 also where there are two
+    kind = schema.field(at).type if at >= 0 else None
+    at = kind.get_field_index("bytes") if kind is not None and pa.types.is_struct(kind) else -1
+    if at < 0 or kind.field(at).type not in (pa.binary(), pa.large_binary(), pa.binary_view()):
         found = "none" if kind is None else kind
         raise ValueError(
             f"{name}: expected a column image with the bytes of picture files, found {found}; make the data "

@@ -66,7 +66,7 @@ def build_page(model: str | None = None, contributions: collection.Collection | 
             )
 
         page.load(localise, None, [head, card, data, *tabs.values()], **api.QUICK)
-    # Gradio sums up the last 10,000 events by pandas after each one, for a page that only its host can see.
+    # Gradio sums up the last 10,000 events by pandas after each one, for statistics that nobody reads.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000")
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1000")
     page.queue(max_size=QUEUE)
@@ -77,8 +77,8 @@ def build_page(model: str | None = None, contributions: collection.Collection | 
 def _warm_up(predictor: Predictor) -> None:
     """Answer the examples one by one and together.
 
-    What engines set up at their first answers is there before the first visitor comes, who waits no longer
-    than the next, and a server's memory does not grow by it later.
+    Most of what engines set up at their first answers is there before the first visitor comes, who waits no
+    longer than the next.
     """
     examples = list(list_slices([str(EXAMPLES)]))
     predictor(examples[0])

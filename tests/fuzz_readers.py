@@ -56,35 +56,35 @@ def _read_slice(path: Path) -> None:
 
 def _read_zip(path: Path) -> None:
     """Every image of a zip."""
-    _look_at_each(list_zip(path).values())
+    _do_each(partial(_look_into, read) for read in list_zip(path).values())
 
 
 def _read_tables(path: Path) -> None:
     """Every row of a Parquet file or a saved data set, as `ladnn predict` reads them."""
-    _look_at_each(
-        partial(_content, slice_) for shard in shards_of([str(path)]) for _, slice_ in shard.slices()
-    )
+    _do_each(partial(_look_at, slice_) for shard in shards_of([str(path)]) for _, slice_ in shard.slices())
 
 
-def _content(slice_: io.BytesIO | UnreadableSlice) -> bytes:
-    if isinstance(slice_, UnreadableSlice):
-        raise slice_
-    return slice_.getvalue()
-
-
-def _look_at_each(reads: Iterable[Callable[[], bytes]]) -> None:
-    """Look at all: the refusal of one does not stop the others."""
+def _do_each(steps: Iterable[Callable[[], object]]) -> None:
+    """Do all: the refusal of one does not stop the others, another error does."""
     refusals = []
-    for read in reads:
+    for step in steps:
         try:
-            _look_at(io.BytesIO(read()))
+            step()
         except ValueError as error:
+            if type(error) not in (ValueError, UnreadableSlice):
+                raise
             refusals.append(error)
     if refusals:
         raise refusals[0]
 
 
-def _look_at(source: Path | io.BytesIO, frame: int | None = None) -> np.ndarray:
+def _look_into(read: Callable[[], bytes]) -> None:
+    _look_at(io.BytesIO(read()))
+
+
+def _look_at(source: Path | io.BytesIO | UnreadableSlice, frame: int | None = None) -> np.ndarray:
+    if isinstance(source, UnreadableSlice):
+        raise source
     slice_ = open_slice(source, frame=frame)
     if reason := why_blank(slice_.grey) or why_unlike_ct(slice_.picture or slice_.grey, slice_.grey):
         raise UnreadableSlice(reason)
@@ -114,11 +114,13 @@ def _arrow_reader(folder: Path) -> Reader:
 
     rows = saved_slices(folder / "slices")
 
+    def train_on() -> None:
+        for row in stream_rows(load_slices(folder / "slices")["train"]):
+            _look_at(io.BytesIO(image_bytes(row["image"])))
+
     def read(content: bytes) -> None:
         rows.unlink()  # what is mapped still is not written over
         rows.write_bytes(content)
-        for row in stream_rows(load_slices(folder / "slices")["train"]):
-            _look_at(io.BytesIO(image_bytes(row["image"])))
-        _read_tables(folder / "slices")
+        _do_each((train_on, partial(_read_tables, folder / "slices")))
 
     return read

@@ -191,7 +191,7 @@ def test_what_is_no_regular_file_is_refused_without_waiting_for_it(tmp_path):
 
 def test_a_folder_of_slices_is_refused_with_the_way_to_name_them(tmp_path, phantom):
     phantom.save(tmp_path / "slice.png")
-    with pytest.raises(UnreadableSlice, match=r"found a folder of them; give its files, which `list_slices`"):
+    with pytest.raises(UnreadableSlice, match=r"found a folder of them; give its files, which `ladnn_hf"):
         read_slice(tmp_path)
 
 

@@ -118,8 +118,11 @@ def test_a_table_that_is_broken_or_without_pictures_is_refused_in_a_sentence(mic
     (tables / "broken.parquet").write_bytes(b"PAR1 and no more")
     pq.write_table(pq.read_table("part-0.parquet").select(["label"]), "labels.parquet")
     write_images("text.parquet", pa.string(), "not bytes", "a.png")
+    image = pa.StructArray.from_arrays([pa.array([b"one"]), pa.array([b"two"])], ["bytes", "bytes"])
+    pq.write_table(pa.table({"image": image}), "twice.parquet")
     (tables / "saved" / "test" / "state.json").write_text("{")
-    for path in ("broken.parquet", "labels.parquet", "text.parquet", "saved"):
+    (tables / "saved" / "train" / "state.json").write_text('{"_data_files": []}')
+    for path in ("broken.parquet", "labels.parquet", "text.parquet", "twice.parquet", "saved/train", "saved"):
         result = run_ladnn("predict", path, "--model", micro_folder, "--output", "answers.csv")
         assert (result.returncode, result.stdout) == (2, "")
         assert path in result.stderr and "expected" in result.stderr and "Traceback" not in result.stderr
