@@ -146,16 +146,17 @@ def column(table: SliceTable, name: str) -> list | None:
 
 def _checked(name: str, schema: pa.Schema) -> list[str]:
     """The names of the columns, one of which has pictures as datasets keeps them: the bytes of a file."""
-    at = schema.get_field_index("image")  # -1 also where there are two
-    kind = schema.field(at).type if at >= 0 else None
-    at = kind.get_field_index("bytes") if kind is not None and pa.types.is_struct(kind) else -1
+    with _in_words(name):  # names that are no text raise
+        names, at = schema.names, schema.get_field_index("image")  # -1 also where there are two
+        kind = schema.field(at).type if at >= 0 else None
+        found = "none" if kind is None else str(kind)
+        at = kind.get_field_index("bytes") if kind is not None and pa.types.is_struct(kind) else -1
     if at < 0 or kind.field(at).type not in (pa.binary(), pa.large_binary(), pa.binary_view()):
-        found = "none" if kind is None else kind
         raise ValueError(
             f"{name}: expected a column image with the bytes of picture files, found {found}; make the data "
             "set with `ladnn data from-folder`, or give it the feature `datasets.Image()`."
         )
-    return schema.names
+    return names
 
 
 @contextmanager

@@ -143,6 +143,13 @@ def test_a_table_whose_text_is_no_text_is_refused_in_a_sentence(tables):
         list(shard.slices())
 
 
+def test_a_data_set_whose_columns_have_no_readable_names_is_refused_in_a_sentence(tables):
+    (path,) = (tables / "saved" / "test").glob("*.arrow")
+    path.write_bytes(path.read_bytes().replace(b"caption", b"capti\xffn"))
+    with pytest.raises(ValueError, match=r"^saved/test: expected rows of slices that can be read"):
+        shards_of(["saved/test"])
+
+
 def test_a_row_without_a_picture_is_refused_and_names_no_file_of_this_machine(
     micro_folder, phantom, tmp_path
 ):
