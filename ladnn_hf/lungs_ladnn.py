@@ -86,13 +86,12 @@ def _content(grey: Image.Image) -> tuple[int, int, int, int]:
     for _ in range(_MOST_BORDERS):
         left, upper, right, lower = box
         inside = pixels[upper:lower, left:right]
+        if all(np.ptp(line) > _PLAIN for line in (inside[0], inside[-1], inside[:, 0], inside[:, -1])):
+            break
         columns, rows = (np.flatnonzero(np.ptp(inside, axis=axis) > _PLAIN) for axis in (0, 1))
         if not (len(columns) and len(rows)):
             return whole
-        tighter = (left + columns[0], upper + rows[0], left + columns[-1] + 1, upper + rows[-1] + 1)
-        if tighter == box:
-            break
-        box = tighter
+        box = (left + columns[0], upper + rows[0], left + columns[-1] + 1, upper + rows[-1] + 1)
     return box
 
 
@@ -169,8 +168,8 @@ def regions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         np.minimum.at(smaller, upper, label[lower])
         np.minimum.at(smaller, lower, label[upper])
         smaller = smaller[smaller]
-        if np.array_equal(smaller, label):
-            return starts, ends, np.unique(label, return_inverse=True)[1]
+        if np.array_equal(smaller, label):  # each run has the number of the first of its region
+            return starts, ends, (np.cumsum(label == np.arange(len(label))) - 1)[label]
         label = smaller
 
 
