@@ -137,8 +137,10 @@ def _is_twin(name: str) -> bool:
 
 def _is_slice(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
     """As `reading.is_slice` says of files."""
-    if has_suffix(member.filename) or not has_bare_name(member.filename):
-        return has_suffix(member.filename)
+    if has_suffix(member.filename):
+        return True
+    if not has_bare_name(member.filename):
+        return False
     try:
         with archive.open(member) as stream:
             return is_dicom(stream.read(PREAMBLE), "")

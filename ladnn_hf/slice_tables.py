@@ -147,11 +147,11 @@ def column(table: SliceTable, name: str) -> list | None:
 def _checked(name: str, schema: pa.Schema) -> list[str]:
     """The names of the columns, one of which has pictures as datasets keeps them: the bytes of a file."""
     with _in_words(name):  # names that are no text raise
-        names, at = schema.names, schema.get_field_index("image")  # -1 also where there are two
-        kind = schema.field(at).type if at >= 0 else None
+        names, image = schema.names, schema.get_field_index("image")  # -1 also where there are two
+        kind = schema.field(image).type if image >= 0 else None
         found = "none" if kind is None else str(kind)
-        at = kind.get_field_index("bytes") if kind is not None and pa.types.is_struct(kind) else -1
-    if at < 0 or kind.field(at).type not in (pa.binary(), pa.large_binary(), pa.binary_view()):
+        content = kind.get_field_index("bytes") if kind is not None and pa.types.is_struct(kind) else -1
+    if content < 0 or kind.field(content).type not in (pa.binary(), pa.large_binary(), pa.binary_view()):
         raise ValueError(
             f"{name}: expected a column image with the bytes of picture files, found {found}; make the data "
             "set with `ladnn data from-folder`, or give it the feature `datasets.Image()`."

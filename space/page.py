@@ -75,7 +75,7 @@ def build_page(model: str | None = None, contributions: collection.Collection | 
 
 
 def _warm_up(predictor: Predictor) -> None:
-    """Answer the examples one by one and together.
+    """Answer one example alone, then all together.
 
     Most of what engines set up at their first answers is there before the first visitor comes, who waits no
     longer than the next.
