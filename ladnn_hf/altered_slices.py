@@ -14,17 +14,18 @@ def altered(grey: Image.Image, generator: np.random.Generator) -> list[Image.Ima
 
     Args:
         grey: A slice, mode `L`, any size.
-        generator: Chooses the organs that are painted over the lungs.
+        generator: Chooses the half, and the organs that are painted over the lungs.
     """
     lungs = find_lungs(grey)
     without = [] if lungs is None else [_without_lungs(grey, lungs, generator)]
-    return [ImageOps.invert(grey), _half_inverted(grey), *without]
+    return [ImageOps.invert(grey), _half_inverted(grey, generator), *without]
 
 
-def _half_inverted(grey: Image.Image) -> Image.Image:
+def _half_inverted(grey: Image.Image, generator: np.random.Generator) -> Image.Image:
     greys = np.array(grey)
-    middle = greys.shape[1] // 2
-    greys[:, middle:] = 255 - greys[:, middle:]
+    turned = np.rot90(greys, generator.integers(4))
+    half = turned[: len(turned) // 2]
+    np.subtract(255, half, out=half)
     return Image.fromarray(greys)
 
 

@@ -29,6 +29,7 @@ class LaDnnConfig(PreTrainedConfig):
         max_distance: Largest `LaDnnOutput.distance` of a picture that is answered; what lies farther from
             the training slices is refused, and earlier where no lungs are found
             (`picture_checks.limit_of`). 1 once it is fitted; None for no limit.
+        gate_sources: Sources of training slices, each of which the distance is measured from by itself.
 
     Raises:
         ValueError: A number is out of its range.
@@ -47,6 +48,7 @@ class LaDnnConfig(PreTrainedConfig):
     threshold: float | int = 0.5
     indeterminate_band: list[float | int] | tuple[float | int, ...] | None = None
     max_distance: float | int | None = None
+    gate_sources: int = 1
 
     def __post_init__(self, **kwargs: Any) -> None:
         num_labels = kwargs.pop("num_labels", len(CLASSES))
@@ -63,6 +65,7 @@ class LaDnnConfig(PreTrainedConfig):
             ("threshold", 0 < self.threshold < 1, "in (0, 1)"),
             ("indeterminate_band", self._holds_threshold(), "two numbers with the threshold between"),
             ("max_distance", self.max_distance is None or 0 < self.max_distance < inf, "above 0"),
+            ("gate_sources", self.gate_sources >= 1, "at least 1"),
         ):
             if not holds:
                 raise ValueError(

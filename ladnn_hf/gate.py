@@ -1,6 +1,6 @@
 """Fits the gate: how far the features of a picture that is answered may lie from those of slices."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
@@ -15,13 +15,14 @@ from tqdm import tqdm
 from .altered_slices import altered
 from .checkpoints import load_checkpoint
 from .image_processing_ladnn import LaDnnImageProcessor
+from .labels import CLASSES
 from .modeling_ladnn import FeatureDistance, LaDnnForImageClassification
 from .picture_checks import limit_of
 from .preprocessing_ladnn import to_grey
 from .slice_dataset import join_sources, load_slices
 
 QUANTILE = 0.99
-"""Share of the validation slices that lie within each limit before the margin is added."""
+"""Share of each source's validation slices that lie within each limit before the margin is added."""
 MARGIN = 0.1
 """How much farther the limits are put, in shares of what lies between the quantile and the least possible
 distance, or the median of the relative one: another hospital's slices lie a little farther."""
@@ -33,7 +34,7 @@ def fit_gate(
     network: LaDnnForImageClassification,
     processor: LaDnnImageProcessor,
     training: datasets.Dataset,
-    validation: datasets.Dataset,
+    validations: Sequence[datasets.Dataset],
     groups: np.ndarray | None = None,
 ) -> float:
     """Fit `FeatureDistance` and set `max_distance`, in place. Only true slices are needed.
@@ -42,30 +43,37 @@ def fit_gate(
         network: In float32.
         processor: What shows it slices.
         training: Rows with `image`, that it has learned from.
-        validation: Rows that it has not; the limits are put on them.
-        groups: (N,) the group of each training row; each group counts equally. None for one group.
+        validations: Rows that it has not, of a source or each; the limits hold those of all.
+        groups: (N,) the group of each training row, as `join_sources` counts them; each counts equally, and
+            each source has a Gaussian of its own. None for one source.
 
     Returns:
-        The share of the validation slices that the gate refuses.
+        The share of the first source's validation slices that the gate refuses.
     """
     network.eval()
-    distance = network.slice_distance
-    distance.reset()
-    generator = np.random.default_rng(0)
-    chosen = _greys(training.select(_evenly(len(training), groups)))
-    changed = chain.from_iterable(altered(grey, generator) for grey in chosen)
-    _fit_gaussian(distance, 0, _features(network, processor, chosen))
-    _fit_gaussian(distance, 1, _features(network, processor, changed))
-    unseen = _greys(validation)
-    held_out = _features(network, processor, unseen).to(network.device)
-    far = distance.scores(held_out).cpu().numpy()
-    high, least = np.quantile(far, QUANTILE, axis=0), np.array([0.0, np.median(far[:, 1])])
+    groups = np.zeros(len(training), dtype=int) if groups is None else groups
+    chosen = _evenly(groups)
+    sources = groups[chosen] // len(CLASSES)
+    network.config.gate_sources = int(sources.max()) + 1
+    distance = FeatureDistance(network.slice_distance.mean.shape[1], network.config.gate_sources)
+    network.slice_distance = distance.to(network.device)
+    greys, generator = _greys(training.select(chosen)), np.random.default_rng(0)
+    changed = chain.from_iterable(altered(grey, generator) for grey in greys)
+    features = _features(network, processor, greys)
+    for source in range(network.config.gate_sources):
+        _fit_gaussian(distance, source, features[sources == source])
+    _fit_gaussian(distance, -1, _features(network, processor, changed))
+    unseen = list(map(_greys, validations))
+    held_out = [_features(network, processor, greys).to(network.device) for greys in unseen]
+    far = [distance.scores(features).cpu().numpy() for features in held_out]
+    high = np.max([np.quantile(scores, QUANTILE, axis=0) for scores in far], axis=0)
+    least = np.array([0.0, np.median(np.concatenate(far)[:, 1])])
     # Each score becomes 1 at its limit and rises by 1 over the spread of the validation slices.
     distance.gain.copy_(torch.from_numpy(1 / (high - least)))
     distance.offset.copy_(torch.from_numpy(-MARGIN - least / (high - least)))
     network.config.max_distance = 1.0
-    limits = [limit_of(1.0, processor.has_lungs(grey)) for grey in unseen]
-    return float(np.mean(distance(held_out).cpu().numpy() > limits))
+    limits = [limit_of(1.0, processor.has_lungs(grey)) for grey in unseen[0]]
+    return float(np.mean(distance(held_out[0]).cpu().numpy() > limits))
 
 
 def fit_saved_gate(model: Path, *paths: str) -> float:
@@ -73,27 +81,31 @@ def fit_saved_gate(model: Path, *paths: str) -> float:
 
     Args:
         model: Folder that `ladnn train` wrote.
-        paths: Data sets that it was trained on; the first has a validation split.
+        paths: Data sets that it was trained on; one of them at least has a validation split.
 
     Returns:
         As `fit_gate`.
 
     Raises:
         ValueError: There is no such model or data set.
-        KeyError: A data set lacks a split.
+        KeyError: A data set lacks the split `train`.
     """
     network, processor = load_checkpoint(model)
     sources = [load_slices(path) for path in paths]
     training, groups = join_sources([splits["train"] for splits in sources])
-    refused = fit_gate(network, processor, training, sources[0]["validation"], groups)
+    refused = fit_gate(network, processor, training, validation_splits(sources), groups)
     network.save_pretrained(model)
     return refused
 
 
-def _evenly(count: int, groups: np.ndarray | None) -> np.ndarray:
+def validation_splits(sources: Iterable[datasets.DatasetDict]) -> list[datasets.Dataset]:
+    """Of the sources that have one with slices in it."""
+    return [splits["validation"] for splits in sources if len(splits.get("validation", ()))]
+
+
+def _evenly(groups: np.ndarray) -> np.ndarray:
     """Rows spread over the whole, as many of each group, `MOST_SLICES` at most."""
-    members = [np.flatnonzero(groups == group) for group in np.unique(groups)] if groups is not None else []
-    members = members or [np.arange(count)]
+    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     each = max(1, min(MOST_SLICES // len(members), *map(len, members)))
     return np.concatenate([rows[np.linspace(0, len(rows) - 1, each).astype(int)] for rows in members])
 

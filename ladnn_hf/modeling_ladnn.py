@@ -58,24 +58,25 @@ def create_backbone(config: LaDnnConfig, pretrained: bool = False) -> nn.Module:
 class FeatureDistance(nn.Module):
     """How far features lie from those of the training slices, in units of the gate's limit.
 
-    Two Gaussians are fitted by `fit_gate`: on the features of training slices, and of the same slices changed
-    into what they are not. The distance is the larger of two, each scaled to be 1 at its own limit: the
-    Mahalanobis distance from the slices, which tells photographs, and the relative one (Ren et al., "A simple
-    fix to Mahalanobis distance for improving near-OOD detection", arXiv 2106.09022), which tells CT of other
-    parts. It is 0 for all until the Gaussians are fitted.
+    Gaussians are fitted by `fit_gate`: on the features of each source's training slices, and of the same
+    slices changed into what they are not. The distance is the larger of two, each scaled to be 1 at its own
+    limit: the Mahalanobis distance from the nearest source, which tells photographs, and the relative one
+    (Ren et al., "A simple fix to Mahalanobis distance for improving near-OOD detection", arXiv 2106.09022),
+    which tells CT of other parts. It is 0 for all until the Gaussians are fitted.
 
     The covariances are those of probabilistic PCA (Tipping & Bishop, Journal of the Royal Statistical Society
     B, 1999): a few directions have a variance of their own, all others share one.
 
     Args:
         channels: C, the number of features.
+        sources: S. The first S Gaussians are theirs, the last is that of changed slices.
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, sources: int = 1):
         super().__init__()
-        self.register_buffer("mean", torch.empty(2, channels))
-        self.register_buffer("scale", torch.empty(2, channels))
-        self.register_buffer("directions", torch.empty(2, RANK, channels))
+        self.register_buffer("mean", torch.empty(sources + 1, channels))
+        self.register_buffer("scale", torch.empty(sources + 1, channels))
+        self.register_buffer("directions", torch.empty(sources + 1, RANK, channels))
         self.register_buffer("gain", torch.empty(2))
         self.register_buffer("offset", torch.empty(2))
         self.reset()
@@ -86,11 +87,12 @@ class FeatureDistance(nn.Module):
             nn.init.zeros_(buffer)
 
     def scores(self, features: Tensor) -> Tensor:
-        """(N, 2) of features (N, C): distance from the slices, and squared less that from changed ones."""
+        """(N, 2) of features (N, C): distance from slices, and squared less that from changed ones."""
         scaled = (features.unsqueeze(1) - self.mean) * self.scale
         along = torch.einsum("ngc,gkc->ngk", scaled, self.directions)
         squared = (scaled.square().sum(dim=2) - along.square().sum(dim=2)) / scaled.shape[2]
-        return torch.stack([squared[:, 0].clamp(min=0).sqrt(), squared[:, 0] - squared[:, 1]], dim=1)
+        nearest, changed = squared[:, :-1].amin(dim=1), squared[:, -1]
+        return torch.stack([nearest.clamp(min=0).sqrt(), nearest - changed], dim=1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Distances (N,), 0 or above, of features (N, C)."""
@@ -127,7 +129,8 @@ class LaDnnForImageClassification(PreTrainedModel):
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(self.backbone.head_hidden_size, 1 + len(LESIONS))
         stages = self.backbone.feature_info[-_STAGES:]
-        self.slice_distance = FeatureDistance(sum(stage["num_chs"] for stage in stages[:-1]))
+        channels = sum(stage["num_chs"] for stage in stages[:-1])
+        self.slice_distance = FeatureDistance(channels, config.gate_sources)
         self.post_init()
 
     @torch.no_grad()

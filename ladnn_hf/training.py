@@ -20,7 +20,7 @@ from .calibration import choose_band, choose_threshold, fit_temperature
 from .checkpoints import load_checkpoint
 from .configuration_ladnn import LaDnnConfig
 from .depthwise import with_float32_gradients
-from .gate import fit_gate
+from .gate import fit_gate, validation_splits
 from .image_processing_ladnn import LaDnnImageProcessor
 from .metrics import decision_metrics, lesion_metrics, probability_metrics, to_json
 from .modeling_ladnn import LaDnnForImageClassification
@@ -45,7 +45,7 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     Raises:
         ValueError: The data set lacks a split, or weights cannot be had.
     """
-    train_rows, groups, validation_rows = _rows(slices)
+    train_rows, groups, validations = _rows(slices)
     set_seed(arguments.seed)
     model, processor = _model(slices)
     _freeze(model, slices.frozen_stages)
@@ -57,7 +57,7 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
             train_slices = SliceDataset(
                 train_rows, processor, augmentation, arguments.seed, groups, decoded, slices.drawn_opacities
             )
-            validation_slices = SliceDataset(validation_rows, processor, folder=decoded)
+            validation_slices = SliceDataset(validations[0], processor, folder=decoded)
     trainer = LaDnnTrainer(
         model=model,
         args=arguments,
@@ -73,7 +73,7 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     with freed_memory_kept() if arguments.use_cpu else nullcontext():
         trainer.train(resume_from_checkpoint=checkpoint)
     validation = _calibrate(trainer, slices.sensitivity)
-    validation["refused_share"] = fit_gate(model, processor, train_rows, validation_rows, groups)
+    validation["refused_share"] = fit_gate(model, processor, train_rows, validations, groups)
     metrics = {
         "command": shlex.join(["ladnn", "train", *map(_without_place, argv)]),
         "recipe": slices.recipe,
@@ -117,8 +117,11 @@ def _without_place(word: str) -> str:
     return f"{flag}{is_both}{Path(value).name if Path(value).is_absolute() else value}"
 
 
-def _rows(slices: SliceArguments) -> tuple[datasets.Dataset, np.ndarray | None, datasets.Dataset]:
-    """Rows to learn, the groups to draw them from where there are several sources, and rows to validate."""
+def _rows(slices: SliceArguments) -> tuple[datasets.Dataset, np.ndarray | None, list[datasets.Dataset]]:
+    """Rows to learn, the groups to draw them from where there are several sources, and rows to validate.
+
+    The first of these choose and calibrate, all of them say to the gate what a slice is.
+    """
     sources = {path: load_slices(path) for path in (slices.dataset, *slices.also)}
     for path, splits in sources.items():
         for name in ("train", "validation") if path == slices.dataset else ("train",):
@@ -131,7 +134,7 @@ def _rows(slices: SliceArguments) -> tuple[datasets.Dataset, np.ndarray | None, 
     rows, groups = join_sources(rows) if slices.also else (rows[0], None)
     if not slices.lesion_task and "lesions" in rows.column_names:
         rows = rows.remove_columns("lesions")
-    return rows, groups, sources[slices.dataset]["validation"]
+    return rows, groups, validation_splits(sources.values())
 
 
 def _model(slices: SliceArguments) -> tuple[LaDnnForImageClassification, LaDnnImageProcessor]:

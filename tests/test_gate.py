@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import MICRO_SIZE, run_ladnn
+from datasets import load_from_disk
 from PIL import Image, ImageDraw, ImageOps
 from safetensors.torch import load_file, save_file
 
@@ -164,8 +165,39 @@ def test_an_altered_slice_has_no_lungs_or_bright_ones():
     slice_ = draw_phantom([], size=256, seed=5)
     inverted, half, without = altered(slice_, np.random.default_rng(0))
     assert np.array_equal(inverted, 255 - np.asarray(slice_))
-    assert np.array_equal(np.asarray(half)[:, :128], np.asarray(slice_)[:, :128])
     assert find_lungs(slice_) is not None and find_lungs(without) is None
+    as_it_was = np.asarray(half) == np.asarray(slice_)
+    assert as_it_was.mean() == 0.5 and np.array_equal(
+        np.asarray(half)[~as_it_was], 255 - np.asarray(slice_)[~as_it_was]
+    )
+
+
+def test_each_half_of_a_slice_is_inverted_at_times():
+    slice_, generator = draw_phantom([], size=64, seed=5), np.random.default_rng(0)
+    halves = {(np.asarray(altered(slice_, generator)[1]) == np.asarray(slice_)).tobytes() for _ in range(40)}
+    assert len(halves) == 4
+
+
+def test_slices_of_either_source_are_near_where_the_gate_was_fitted_on_two(
+    micro_folder, phantom_slices, tmp_path
+):
+    """Whose greys differ so much that one Gaussian of both would hold what is neither."""
+    dim = load_from_disk(phantom_slices).map(
+        lambda row: {"image": row["image"].point(lambda grey: grey // 3)}
+    )
+    dim.save_to_disk(tmp_path / "dim")
+    fit_saved_gate(micro_folder, str(phantom_slices), str(tmp_path / "dim"))
+    network, processor = load_checkpoint(micro_folder)
+    assert network.config.gate_sources == 2
+    slices = [draw_phantom([], size=MICRO_SIZE, seed=400 + seed) for seed in range(6)]
+    dim_slices = [slice_.point(lambda grey: grey // 3) for slice_ in slices]
+    with torch.no_grad():
+        near, dim_near, far = (
+            network(**processor(pictures, return_tensors="pt")).distance
+            for pictures in (slices, dim_slices, [rings(), noise()])
+        )
+    assert near.median() < 1 and dim_near.median() < 1
+    assert far.min() > 1.5 * max(near.max(), dim_near.max())
 
 
 @pytest.mark.parametrize(("times", "refused"), [(1.4, True), (1.45, False)])
@@ -182,8 +214,6 @@ def test_a_picture_without_lungs_is_answered_only_well_within_the_limit(tmp_path
 
 @pytest.mark.real_data
 def test_true_slices_pass_the_bundled_gate(covid_ct):
-    from datasets import load_from_disk
-
     validation = load_from_disk(covid_ct)["validation"]
     answers = list(Predictor().predict(row["image"] for row in validation))
     assert sum(answer.decision == "refused" for answer in answers) <= 0.02 * len(answers)
