@@ -27,10 +27,10 @@ from .metrics import (
 from .model_folder import read_json, read_training, weights_sha256
 from .model_pull import model_folder
 from .rendering import render
+from .run_metrics import read_metrics
 from .run_scores import (
     ablation,
     check_pairs,
-    read_metrics,
     score_left_out,
     score_lesion_folds,
     score_seeds,

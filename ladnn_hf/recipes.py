@@ -85,6 +85,13 @@ class SliceArguments:
             "help": "start from this model, a folder or OWNER/NAME@REVISION, with its backbone and size"
         },
     )
+    average: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "instead of training, take the mean of the weights of these runs, folders that `ladnn "
+            "train` wrote with the same flags and other seeds; calibrated and written like a run"
+        },
+    )
     backbone: str = field(default="tf_efficientnet_lite0", metadata={"help": "any timm model name"})
     backbone_weights: str = field(
         default="package",

@@ -1,6 +1,5 @@
 """Scores of training runs: their spread over seeds, what the lesion task gains, data that was left out."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,25 +10,10 @@ from scipy.stats import rankdata, ttest_rel
 
 from .inference import Predictor
 from .metrics import auc, interval, lesion_scores
+from .run_metrics import read_metrics
 from .score_table import score_external
 from .slice_dataset import to_lesion_labels, values_of
 from .slice_scores import score_slices
-
-
-def read_metrics(run: str) -> dict[str, Any]:
-    """What a training run wrote of itself.
-
-    Raises:
-        ValueError: The folder is not a run's.
-    """
-    path = Path(run) / "metrics.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{run}: expected a folder that `ladnn train` wrote, found no metrics.json that can be read; "
-            "name a run's folder."
-        ) from error
 
 
 def seeds_of(runs: Sequence[str]) -> dict[int, str]:

@@ -15,6 +15,7 @@ from transformers import EvalPrediction, Trainer, TrainingArguments, set_seed
 
 from .allocation import freed_memory_kept
 from .augmentation import AUGMENTATIONS, SliceDataset
+from .averaging import average_weights, averaged_runs, take_batch_statistics
 from .backbone_weights import load_backbone_weights, normalisation
 from .calibration import choose_band, choose_threshold, fit_temperature
 from .checkpoints import load_checkpoint
@@ -34,6 +35,8 @@ from .slice_trainer import EpochCallback, LaDnnTrainer
 def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str]) -> dict[str, Any]:
     """Train, calibrate on the validation split, and write model, `metrics.json` and `curves.png`.
 
+    An average of runs is not trained and has no curves; all else is written alike.
+
     Args:
         slices: What to train on and how.
         arguments: `Trainer`'s own.
@@ -43,9 +46,10 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
         What `metrics.json` holds.
 
     Raises:
-        ValueError: The data set lacks a split, or weights cannot be had.
+        ValueError: The data set lacks a split, weights cannot be had, or runs cannot be averaged.
     """
     train_rows, groups, validations = _rows(slices)
+    averaged = averaged_runs(slices.average, _names(slices))
     set_seed(arguments.seed)
     model, processor = _model(slices)
     _freeze(model, slices.frozen_stages)
@@ -71,13 +75,16 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     )
     checkpoint = checkpoint_to_resume(arguments.resume_from_checkpoint, arguments.output_dir)
     with freed_memory_kept() if arguments.use_cpu else nullcontext():
-        trainer.train(resume_from_checkpoint=checkpoint)
+        if averaged:
+            take_batch_statistics(model, train_slices, arguments.train_batch_size)
+        else:
+            trainer.train(resume_from_checkpoint=checkpoint)
     validation = _calibrate(trainer, slices.sensitivity)
     validation["refused_share"] = fit_gate(model, processor, train_rows, validations, groups)
     metrics = {
         "command": shlex.join(["ladnn", "train", *map(_without_place, argv)]),
         "recipe": slices.recipe,
-        "trained_on": [Path(path).name for path in (slices.dataset, *slices.also)],
+        "trained_on": _names(slices),
         "seed": arguments.seed,
         "lesion_slices": _lesion_slices(train_rows),
         "best_step": trainer.state.best_global_step if arguments.load_best_model_at_end else None,
@@ -86,8 +93,8 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
         "indeterminate_band": model.config.indeterminate_band,
         "max_distance": model.config.max_distance,
         "validation": validation,
-        # Of a run that was resumed only the last part is known.
-        "train_seconds": None if checkpoint else trainer.state.log_history[-1].get("train_runtime"),
+        "averaged": averaged,
+        "train_seconds": _train_seconds(trainer, checkpoint, averaged),
         "device": str(arguments.device),
         "cores": torch.get_num_threads() if arguments.use_cpu else None,
         "versions": {name: version(name) for name in ("torch", "timm", "transformers", "datasets")}
@@ -97,11 +104,27 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
         if trainer.is_world_process_zero():
             output = Path(arguments.output_dir)
             (output / "metrics.json").write_text(to_json(metrics), encoding="utf-8")
-            _plot_curves(trainer.state.log_history, output / "curves.png")
+            if not averaged:
+                _plot_curves(trainer.state.log_history, output / "curves.png")
         if trainer.is_local_process_zero():
             shutil.rmtree(decoded, ignore_errors=True)  # machines may share the folder
         trainer.save_model()  # last, since it pushes, too, where that is asked for
     return metrics
+
+
+def _names(slices: SliceArguments) -> list[str]:
+    """The data sets that are learned from."""
+    return [Path(path).name for path in (slices.dataset, *slices.also)]
+
+
+def _train_seconds(trainer: Trainer, checkpoint: str | None, averaged: list[dict[str, Any]]) -> float | None:
+    """Of this run, or of those that it averages; None where that is not known."""
+    if averaged:
+        seconds = [run["train_seconds"] for run in averaged]
+        return None if None in seconds else sum(seconds)
+    if checkpoint:  # of a run that was resumed only the last part is known
+        return None
+    return trainer.state.log_history[-1].get("train_runtime")
 
 
 def _lesion_slices(rows: datasets.Dataset) -> int:
@@ -138,7 +161,10 @@ def _rows(slices: SliceArguments) -> tuple[datasets.Dataset, np.ndarray | None, 
 
 
 def _model(slices: SliceArguments) -> tuple[LaDnnForImageClassification, LaDnnImageProcessor]:
-    if slices.model:
+    if slices.average:
+        model, processor = average_weights(slices.average)
+        model.config.temperature = 1.0
+    elif slices.model:
         model, processor = load_checkpoint(slices.model)
         model.config.temperature = 1.0  # it was fitted for other weights
     else:

@@ -303,6 +303,49 @@ def test_a_run_over_two_sources_learns_and_says_what_it_learned_from(phantom_sli
     assert low <= metrics["threshold"] <= high
 
 
+def test_an_average_of_runs_has_the_mean_of_their_weights_and_batch_statistics_of_its_own(
+    phantom_slices, tmp_path
+):
+    runs = [tmp_path / "1", tmp_path / "2"]
+    for seed, run in enumerate(runs, start=1):
+        train_micro(phantom_slices, run, "--max_steps", "2", "--seed", str(seed))
+    result = run_ladnn(
+        *("train", "--dataset", phantom_slices, "--output_dir", tmp_path / "mean", *MICRO, "--average", *runs)
+    )
+    assert result.returncode == 0, result.stderr
+    first, second, mean = (load_file(folder / "model.safetensors") for folder in (*runs, tmp_path / "mean"))
+    for name, values in mean.items():
+        if name.endswith((".weight", ".bias")):
+            assert torch.allclose(values, (first[name] + second[name]) / 2, atol=1e-6), name
+        elif name.endswith("running_var"):
+            assert not torch.equal(values, first[name]) and not torch.equal(values, second[name])
+    metrics = json.loads((tmp_path / "mean" / "metrics.json").read_text())
+    told = [json.loads((run / "metrics.json").read_text()) for run in runs]
+    assert [run["seed"] for run in metrics["averaged"]] == [1, 2]
+    assert metrics["train_seconds"] == sum(run["train_seconds"] for run in told)
+    card = run_ladnn("export", "--format", "hf", "--model", tmp_path / "mean", "--output", tmp_path / "hf")
+    assert card.returncode == 0, card.stderr
+    text = (tmp_path / "hf" / "README.md").read_text()
+    assert "the mean of those of 2 runs" in text and all(run["command"] in text for run in told)
+
+
+def test_runs_that_do_not_belong_together_are_not_averaged(phantom_slices, tmp_path):
+    train_micro(phantom_slices, tmp_path / "1", "--max_steps", "1")
+    train_micro(phantom_slices, tmp_path / "2", "--max_steps", "1", "--crop_to_lungs", "False")
+    for runs, sentence in (
+        (("1", "2"), "expected the image processor of"),
+        (("1", "none"), "expected a folder that `ladnn train` wrote"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            train_micro(
+                phantom_slices, tmp_path / "mean", "--average", *(str(tmp_path / run) for run in runs)
+            )
+    other = datasets.load_from_disk(phantom_slices)
+    other.save_to_disk(tmp_path / "other")
+    with pytest.raises(ValueError, match=r"expected a run on \['other'\], found one on \['phantoms'\]"):
+        train_micro(tmp_path / "other", tmp_path / "mean", "--average", str(tmp_path / "1"))
+
+
 def test_augmentation_depends_on_seed_epoch_and_index_alone():
     rows = datasets.Dataset.from_list(list(phantom_rows(2, 0)), features=FEATURES)
     processor = LaDnnImageProcessor(size={"height": MICRO_SIZE, "width": MICRO_SIZE})
