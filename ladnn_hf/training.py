@@ -77,6 +77,7 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     with freed_memory_kept() if arguments.use_cpu else nullcontext():
         if averaged:
             take_batch_statistics(model, train_slices, arguments.train_batch_size)
+            trainer.accelerator.prepare_model(model)  # as `train` does, or calibration would, in bfloat16
         else:
             trainer.train(resume_from_checkpoint=checkpoint)
     validation = _calibrate(trainer, slices.sensitivity)

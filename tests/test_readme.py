@@ -45,7 +45,7 @@ def newcomer(tmp_path_factory, real_data):
 @pytest.mark.real_data
 def test_every_command_runs(newcomer, hub, monkeypatch, tmp_path):
     monkeypatch.chdir(newcomer)
-    assert len(COMMANDS) == 22
+    assert len(COMMANDS) == 24
     for command in COMMANDS:
         if command in RUN_ELSEWHERE or "OWNER/ladnn" in command:  # those run against the test Hub, below
             continue

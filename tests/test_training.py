@@ -79,8 +79,12 @@ def test_a_run_resumed_in_the_middle_of_an_epoch_ends_as_an_undisturbed_one(phan
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_a_model_trained_in_bfloat16_is_calibrated_as_it_will_answer(phantom_slices, tmp_path):
+@pytest.mark.parametrize("averaged", [False, True])
+def test_a_model_trained_in_bfloat16_is_calibrated_as_it_will_answer(phantom_slices, tmp_path, averaged):
     metrics = train_micro(phantom_slices, tmp_path / "run", "--max_steps", "6", "--bf16")
+    if averaged:
+        (tmp_path / "run").rename(tmp_path / "one")
+        metrics = train_micro(phantom_slices, tmp_path / "run", "--bf16", "--average", str(tmp_path / "one"))
     flags = ("--dataset", phantom_slices, "--split", "validation", "--output", tmp_path / "report")
     assert run_ladnn("evaluate", "--model", tmp_path / "run", *flags).returncode == 0
     report = json.loads((tmp_path / "report" / "report.json").read_text())
