@@ -91,7 +91,8 @@ class SliceDataset(torch.utils.data.Dataset):
         groups: (N,) the group of each row, counted from 0: an epoch draws equally often from each group,
             all of a group's rows before one of them comes again. None to take each row once.
         folder: Where the decoded slices are kept; None for memory.
-        drawn: Share of the negatives into which opacities are drawn, which makes them positives.
+        drawn: Share of the negatives into which opacities are drawn, which makes them positives; what was
+            drawn is their lesion label where other rows have lesion labels.
 
     Raises:
         ValueError: `drawn` is no share that leaves negatives.
@@ -115,6 +116,7 @@ class SliceDataset(torch.utils.data.Dataset):
         lesions = rows["lesions"] if "lesions" in rows.column_names else [None] * len(rows)
         lesions = np.array([values or NO_LESIONS for values in lesions], dtype=np.float32)
         self.lesion_labels = torch.from_numpy(lesions)
+        self._teaches_lesions = bool((~np.isnan(lesions)).any())
         self.processor = processor
         self.augmentation = augmentation
         self.seed = seed
@@ -166,7 +168,9 @@ class SliceDataset(torch.utils.data.Dataset):
         seeds = np.random.SeedSequence((self.seed, int(self._epoch), index))
         generator = np.random.default_rng(seeds)
         if label == 0 and generator.random() < self.drawn and (opaque := draw_opacities(grey, generator)):
-            grey, label, lesions = opaque[0], torch.tensor(1), torch.from_numpy(opaque[1])
+            grey, label = opaque[0], torch.tensor(1)
+            if self._teaches_lesions:
+                lesions = torch.from_numpy(opaque[1])
         state = torch.get_rng_state()
         # torch.manual_seed takes longer than the changes
         torch.default_generator.manual_seed(int(seeds.generate_state(1)[0]))

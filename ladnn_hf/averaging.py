@@ -4,18 +4,17 @@ A "model soup" (Wortsman et al., ICML 2022, arXiv 2203.05482): what one run lear
 averaged away, at the cost of one network when it answers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import torch
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, update_bn
 from tqdm import tqdm
 
-from .augmentation import SliceDataset
 from .checkpoints import load_checkpoint
 from .image_processing_ladnn import LaDnnImageProcessor
 from .modeling_ladnn import LaDnnForImageClassification
-from .run_metrics import read_metrics
+from .run_metrics import read_metrics, seeds_of
 
 
 def average_weights(runs: Sequence[str]) -> tuple[LaDnnForImageClassification, LaDnnImageProcessor]:
@@ -55,24 +54,19 @@ def averaged_runs(runs: Sequence[str], trained_on: list[str]) -> list[dict[str, 
         trained_on: The names of the data sets that they are said to have learned from.
 
     Raises:
-        ValueError: A folder is not a run's, or of other data sets.
+        ValueError: A folder is not a run's, or of other data sets, or two runs have one seed.
     """
-    told = list(map(read_metrics, runs))
+    told = list(map(read_metrics, seeds_of(runs).values()))
     for run, metrics in zip(runs, told, strict=True):
         if metrics["trained_on"] != trained_on:
             raise ValueError(
                 f"{run}: expected a run on {trained_on}, found one on {metrics['trained_on']}; give its data "
                 "sets to --dataset and --also."
             )
-    return [{name: metrics[name] for name in ("command", "seed", "train_seconds")} for metrics in told]
+    return [{name: metrics.get(name) for name in ("command", "seed", "train_seconds")} for metrics in told]
 
 
-def take_batch_statistics(
-    network: LaDnnForImageClassification, slices: SliceDataset, batch_size: int
-) -> None:
-    """Set the statistics of batch normalisation to those of one epoch of training slices, in place."""
-    batches = torch.utils.data.DataLoader(
-        slices, batch_size, collate_fn=lambda rows: torch.stack([row["pixel_values"] for row in rows])
-    )
+def take_batch_statistics(network: LaDnnForImageClassification, batches: Iterable[dict[str, Tensor]]) -> None:
+    """Set the statistics of batch normalisation to those of an epoch of training batches, in place."""
     bar = tqdm(batches, desc="batch statistics", unit="batch", delay=2, disable=None)
-    update_bn(bar, network, network.device)
+    update_bn((batch["pixel_values"] for batch in bar), network, network.device)

@@ -27,14 +27,13 @@ from .metrics import (
 from .model_folder import read_json, read_training, weights_sha256
 from .model_pull import model_folder
 from .rendering import render
-from .run_metrics import read_metrics
+from .run_metrics import read_metrics, seeds_of
 from .run_scores import (
     ablation,
     check_pairs,
     score_left_out,
     score_lesion_folds,
     score_seeds,
-    seeds_of,
     spread,
 )
 from .score_table import Scored, audited_rows, changed_rows, external_row, lung_rows, official_row

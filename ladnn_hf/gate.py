@@ -30,6 +30,10 @@ MOST_SLICES = 500
 """Training slices that are used at most."""
 
 
+_LEAST_SLICES = 8
+"""Slices of each source without which all have one Gaussian together."""
+
+
 def fit_gate(
     network: LaDnnForImageClassification,
     processor: LaDnnImageProcessor,
@@ -45,7 +49,7 @@ def fit_gate(
         training: Rows with `image`, that it has learned from.
         validations: Rows that it has not, of a source or each; the limits hold those of all.
         groups: (N,) the group of each training row, as `join_sources` counts them; each counts equally, and
-            each source has a Gaussian of its own. None for one source.
+            each source of some slices has a Gaussian of its own. None for one source.
 
     Returns:
         The share of the first source's validation slices that the gate refuses.
@@ -54,6 +58,8 @@ def fit_gate(
     groups = np.zeros(len(training), dtype=int) if groups is None else groups
     chosen = _evenly(groups)
     sources = groups[chosen] // len(CLASSES)
+    if np.bincount(sources).min() < _LEAST_SLICES:
+        sources[:] = 0
     network.config.gate_sources = int(sources.max()) + 1
     distance = FeatureDistance(network.slice_distance.mean.shape[1], network.config.gate_sources)
     network.slice_distance = distance.to(network.device)
@@ -73,7 +79,7 @@ def fit_gate(
     distance.offset.copy_(torch.from_numpy(-MARGIN - least / (high - least)))
     network.config.max_distance = 1.0
     limits = [limit_of(1.0, processor.has_lungs(grey)) for grey in unseen[0]]
-    return float(np.mean(distance(held_out[0]).cpu().numpy() > limits))
+    return float(1 - np.mean(distance(held_out[0]).cpu().numpy() <= limits))
 
 
 def fit_saved_gate(model: Path, *paths: str) -> float:
@@ -87,7 +93,7 @@ def fit_saved_gate(model: Path, *paths: str) -> float:
         As `fit_gate`.
 
     Raises:
-        ValueError: There is no such model or data set.
+        ValueError: There is no such model or data set, or no validation split.
         KeyError: A data set lacks the split `train`.
     """
     network, processor = load_checkpoint(model)
@@ -99,8 +105,8 @@ def fit_saved_gate(model: Path, *paths: str) -> float:
 
 
 def validation_splits(sources: Iterable[datasets.DatasetDict]) -> list[datasets.Dataset]:
-    """Of the sources that have one with slices in it."""
-    return [splits["validation"] for splits in sources if len(splits.get("validation", ()))]
+    """Of the sources that have one."""
+    return [splits["validation"] for splits in sources if "validation" in splits]
 
 
 def _evenly(groups: np.ndarray) -> np.ndarray:

@@ -74,7 +74,7 @@ class SliceArguments:
         default_factory=list,
         metadata={
             "help": "folders of further sources: their train splits are learned too, each source with the "
-            "same share of each class, so that the source tells nothing; --dataset alone validates"
+            "same share of each class, so that the source tells nothing; --dataset alone calibrates"
         },
     )
     recipe: Literal["bundled", "published"] = field(
@@ -90,7 +90,7 @@ class SliceArguments:
         default_factory=list,
         metadata={
             "help": "instead of training, take the mean of the weights of these runs, folders that `ladnn "
-            "train` wrote with the same flags and other seeds; calibrated and written like a run"
+            "train` wrote with the flags given here and different seeds; calibrated and written like a run"
         },
     )
     backbone: str = field(default="tf_efficientnet_lite0", metadata={"help": "any timm model name"})

@@ -16,24 +16,6 @@ from .slice_dataset import to_lesion_labels, values_of
 from .slice_scores import score_slices
 
 
-def seeds_of(runs: Sequence[str]) -> dict[int, str]:
-    """Runs of one recipe by their seeds.
-
-    Raises:
-        ValueError: Two runs have the same seed, or a folder is not a run's.
-    """
-    by_seed: dict[int, str] = {}
-    for run in runs:
-        seed = read_metrics(run)["seed"]
-        if seed in by_seed:
-            raise ValueError(
-                f"{run}: expected runs of different seeds, found the seed {seed} of {by_seed[seed]} again; "
-                "name one of the two."
-            )
-        by_seed[seed] = run
-    return by_seed
-
-
 def score_seeds(by_seed: dict[int, str], rows: Dataset) -> list[dict[str, Any]]:
     """Score runs on a split: `run`, `seed`, `auc` there, and `validation_auc` as training measured it."""
     labels = np.array(rows["label"])

@@ -48,6 +48,14 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     Raises:
         ValueError: The data set lacks a split, weights cannot be had, or runs cannot be averaged.
     """
+    if slices.average and (slices.model or arguments.resume_from_checkpoint):
+        raise ValueError(
+            "Expected --average without --model and --resume_from_checkpoint, found one; leave it out."
+        )
+    if Path(arguments.output_dir).resolve() in [Path(run).resolve() for run in slices.average]:
+        raise ValueError(
+            f"{arguments.output_dir}: expected a folder for the average, found one of its runs; name another."
+        )
     train_rows, groups, validations = _rows(slices)
     averaged = averaged_runs(slices.average, _names(slices))
     set_seed(arguments.seed)
@@ -76,12 +84,13 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     checkpoint = checkpoint_to_resume(arguments.resume_from_checkpoint, arguments.output_dir)
     with freed_memory_kept() if arguments.use_cpu else nullcontext():
         if averaged:
-            take_batch_statistics(model, train_slices, arguments.train_batch_size)
-            trainer.accelerator.prepare_model(model)  # as `train` does, or calibration would, in bfloat16
+            take_batch_statistics(model, trainer.get_train_dataloader())
+            # As `train` does: else calibration would, and in bfloat16.
+            trainer.accelerator.prepare_model(model, evaluation_mode=True)
         else:
             trainer.train(resume_from_checkpoint=checkpoint)
-    validation = _calibrate(trainer, slices.sensitivity)
-    validation["refused_share"] = fit_gate(model, processor, train_rows, validations, groups)
+        validation = _calibrate(trainer, slices.sensitivity)
+        validation["refused_share"] = fit_gate(model, processor, train_rows, validations, groups)
     metrics = {
         "command": shlex.join(["ladnn", "train", *map(_without_place, argv)]),
         "recipe": slices.recipe,

@@ -192,12 +192,27 @@ def test_slices_of_either_source_are_near_where_the_gate_was_fitted_on_two(
     slices = [draw_phantom([], size=MICRO_SIZE, seed=400 + seed) for seed in range(6)]
     dim_slices = [slice_.point(lambda grey: grey // 3) for slice_ in slices]
     with torch.no_grad():
-        near, dim_near, far = (
+        near, dim_near, between = (
             network(**processor(pictures, return_tensors="pt")).distance
-            for pictures in (slices, dim_slices, [rings(), noise()])
+            for pictures in (
+                slices,
+                dim_slices,
+                [slice_.point(lambda grey: 0.45 * grey) for slice_ in slices],
+            )
         )
-    assert near.median() < 1 and dim_near.median() < 1
-    assert far.min() > 1.5 * max(near.max(), dim_near.max())
+    assert near.median() < 1 and dim_near.median() < 1 < between.median()
+
+
+def test_a_source_of_few_slices_shares_the_gaussian_of_the_others(micro_folder, phantom_slices, tmp_path):
+    few = load_from_disk(phantom_slices)
+    few["train"] = few["train"].select(range(3))
+    few.save_to_disk(tmp_path / "few")
+    fit_saved_gate(micro_folder, str(phantom_slices), str(tmp_path / "few"))
+    network, processor = load_checkpoint(micro_folder)
+    assert network.config.gate_sources == 1
+    with torch.no_grad():
+        slice_ = draw_phantom([], size=MICRO_SIZE, seed=400)
+        assert network(**processor(slice_, return_tensors="pt")).distance.isfinite()
 
 
 @pytest.mark.parametrize(("times", "refused"), [(1.4, True), (1.45, False)])

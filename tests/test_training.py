@@ -335,15 +335,22 @@ def test_an_average_of_runs_has_the_mean_of_their_weights_and_batch_statistics_o
 
 def test_runs_that_do_not_belong_together_are_not_averaged(phantom_slices, tmp_path):
     train_micro(phantom_slices, tmp_path / "1", "--max_steps", "1")
-    train_micro(phantom_slices, tmp_path / "2", "--max_steps", "1", "--crop_to_lungs", "False")
+    train_micro(phantom_slices, tmp_path / "2", "--max_steps", "1", "--crop_to_lungs", "False", "--seed", "2")
+    (tmp_path / "list").mkdir()
+    (tmp_path / "list" / "metrics.json").write_text("[]")
     for runs, sentence in (
         (("1", "2"), "expected the image processor of"),
         (("1", "none"), "expected a folder that `ladnn train` wrote"),
+        (("1", "list"), "expected a folder that `ladnn train` wrote"),
+        (("1", "1"), "expected runs of different seeds, found the seed 42"),
+        (("1", "mean"), "expected a folder for the average, found one of its runs"),
     ):
         with pytest.raises(ValueError, match=sentence):
             train_micro(
                 phantom_slices, tmp_path / "mean", "--average", *(str(tmp_path / run) for run in runs)
             )
+    with pytest.raises(ValueError, match="Expected --average without --model"):
+        train_micro(phantom_slices, tmp_path / "mean", "--average", str(tmp_path / "1"), "--model", "1")
     other = datasets.load_from_disk(phantom_slices)
     other.save_to_disk(tmp_path / "other")
     with pytest.raises(ValueError, match=r"expected a run on \['other'\], found one on \['phantoms'\]"):
