@@ -59,9 +59,12 @@ def test_without_lungs_nothing_is_drawn():
     assert draw_opacities(np.full((64, 64), 128, np.uint8), np.random.default_rng(0)) is None
 
 
-def test_negatives_with_drawn_opacities_are_learned_as_positives_and_others_stay_as_they_are():
+@pytest.mark.parametrize("teaches_lesions", [True, False])
+def test_negatives_with_drawn_opacities_are_learned_as_positives_and_others_stay_as_they_are(teaches_lesions):
     pictures = [draw_phantom([], size=96, seed=seed) for seed in range(20)]
-    rows = datasets.Dataset.from_dict({"image": pictures, "label": [seed % 2 for seed in range(20)]})
+    lesions = [[1.0, 0.0, 0.0, 0.0, 0.0] if teaches_lesions and seed == 1 else None for seed in range(20)]
+    labels = [seed % 2 for seed in range(20)]
+    rows = datasets.Dataset.from_dict({"image": pictures, "label": labels, "lesions": lesions})
     processor = LaDnnImageProcessor(size={"height": MICRO_SIZE, "width": MICRO_SIZE})
     same = torch.nn.Identity()
     plain = list(SliceDataset(rows, processor, same, seed=1))
@@ -77,4 +80,5 @@ def test_negatives_with_drawn_opacities_are_learned_as_positives_and_others_stay
         assert torch.equal(after["pixel_values"], repeated["pixel_values"])
         assert is_changed <= (before["labels"] == 0)
         assert after["labels"] == (1 if is_changed else row % 2)
-        assert after["lesion_labels"].isnan().all() != is_changed
+        learns_lesions = teaches_lesions and (is_changed or row == 1)
+        assert after["lesion_labels"].isnan().all() != learns_lesions
