@@ -158,7 +158,7 @@ def _model_metadata(
 
 
 def _emissions(energy: float, facts: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the run alone, in the Hub's words; `energy` is in kWh."""
+    """Of the training alone, in the Hub's words; `energy` is in kWh."""
     return {
         "emissions": round(energy * facts["grams_a_kwh"], 1),  # grams
         "source": f"{facts['watts_a_core']} W a core, the world's mean of {facts['grams_a_kwh']} g a kWh",
