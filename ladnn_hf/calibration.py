@@ -1,7 +1,7 @@
-"""Temperature, operating point and indeterminate band, all chosen on a validation split."""
+"""Temperature and shift, operating point and indeterminate band, all chosen on a validation split."""
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.metrics import log_loss, roc_curve
 
@@ -11,19 +11,26 @@ DECIDED = 0.70
 """Least share of slices that are answered positive or negative, not indeterminate."""
 
 
-def fit_temperature(covid_logits: np.ndarray, labels: np.ndarray) -> float:
-    """Temperature that minimises the log loss (Guo et al., ICML 2017), between 0.1 and 10.
+def fit_scaling(covid_logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Temperature and shift with the least log loss of `sigmoid((logit + shift) / temperature)`.
+
+    Platt scaling (Advances in Large Margin Classifiers, 1999): a temperature alone cannot mend what drawn
+    positives and averaged weights do, which raise all logits.
 
     Args:
         covid_logits: (N,), uncalibrated.
         labels: (N,), 0 or 1.
+
+    Returns:
+        The temperature, between 0.1 and 10, and the shift, between -10 and 10.
     """
 
-    def loss(log_temperature: float) -> float:
-        return log_loss(labels, expit(covid_logits / np.exp(log_temperature)), labels=[0, 1])
+    def loss(scaling: np.ndarray) -> float:
+        log_temperature, shift = scaling
+        return log_loss(labels, expit((covid_logits + shift) / np.exp(log_temperature)), labels=[0, 1])
 
-    bounds = np.log([0.1, 10.0])
-    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+    log_temperature, shift = minimize(loss, (0, 0), bounds=[np.log((0.1, 10)), (-10, 10)]).x
+    return float(np.exp(log_temperature)), float(shift)
 
 
 def choose_threshold(

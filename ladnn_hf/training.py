@@ -17,7 +17,7 @@ from .allocation import freed_memory_kept
 from .augmentation import AUGMENTATIONS, SliceDataset
 from .averaging import average_weights, averaged_runs, take_batch_statistics
 from .backbone_weights import load_backbone_weights, normalisation
-from .calibration import choose_band, choose_threshold, fit_temperature
+from .calibration import choose_band, choose_threshold, fit_scaling
 from .checkpoints import load_checkpoint
 from .configuration_ladnn import LaDnnConfig
 from .depthwise import with_float32_gradients
@@ -230,9 +230,9 @@ def _compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
 
 
 def _calibrate(trainer: Trainer, sensitivity: float) -> dict[str, Any]:
-    """Fit temperature and threshold on the validation split, store them, and score them there.
+    """Fit scaling and threshold on the validation split, store them, and score them there.
 
-    In float32, as the model will be used, whatever it was trained in.
+    In float32, as the model will be used, whatever it was trained in. The shift goes into the linear layer.
     """
     trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # takes autocast off
     config = trainer.model.config
@@ -241,8 +241,11 @@ def _calibrate(trainer: Trainer, sensitivity: float) -> dict[str, Any]:
     labels, lesion_labels = answers.label_ids
     covid_logits = logits[:, 1] - logits[:, 0]
     if len(np.unique(labels)) == 2:
-        config.temperature = fit_temperature(covid_logits, labels)
-    covid, lesions = to_probabilities(logits / config.temperature, lesion_logits)
+        config.temperature, shift = fit_scaling(covid_logits, labels)
+        with torch.no_grad():
+            trainer.model.classifier.bias[0] += shift
+        logits = (logits + shift / 2 * np.array([-1, 1], logits.dtype)) / config.temperature
+    covid, lesions = to_probabilities(logits, lesion_logits)
     if labels.any():
         config.threshold = choose_threshold(covid, labels, sensitivity)
         config.indeterminate_band = list(choose_band(covid, labels, config.threshold))

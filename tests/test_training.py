@@ -12,7 +12,7 @@ from transformers import Trainer, TrainingArguments
 from ladnn_hf import LaDnnConfig, LaDnnForImageClassification, LaDnnImageProcessor
 from ladnn_hf.augmentation import SliceDataset, strong
 from ladnn_hf.backbone_weights import load_backbone_weights, normalisation
-from ladnn_hf.calibration import choose_threshold, fit_temperature
+from ladnn_hf.calibration import choose_threshold, fit_scaling
 from ladnn_hf.metrics import decision_metrics, lesion_metrics, probability_metrics, to_json
 from ladnn_hf.preprocessing_ladnn import to_grey
 from ladnn_hf.recipes import parse_arguments
@@ -62,7 +62,8 @@ def test_the_best_checkpoint_is_kept_by_the_recipes_measure(phantom_slices, tmp_
     assert all(math.isfinite(entry["eval_loss"]) for entry in state["log_history"] if "eval_loss" in entry)
     assert scores[metrics["best_step"]] == max(scores.values())
     kept = load_file(tmp_path / "model.safetensors")
-    learned = [name for name in best if not name.startswith("slice_distance.")]  # the gate is fitted after
+    fitted_after = ("slice_distance.", "classifier.bias")
+    learned = [name for name in best if not name.startswith(fitted_after)]
     assert learned and all(torch.equal(kept[name], best[name]) for name in learned)
 
 
@@ -319,6 +320,12 @@ def test_an_average_of_runs_has_the_mean_of_their_weights_and_batch_statistics_o
     assert result.returncode == 0, result.stderr
     first, second, mean = (load_file(folder / "model.safetensors") for folder in (*runs, tmp_path / "mean"))
     for name, values in mean.items():
+        if name == "classifier.bias":
+            values, first[name], second[name] = (
+                values[1:],
+                first[name][1:],
+                second[name][1:],
+            )  # 0 is calibrated
         if name.endswith((".weight", ".bias")):
             assert torch.allclose(values, (first[name] + second[name]) / 2, atol=1e-6), name
         elif name.endswith("running_var"):
@@ -396,11 +403,11 @@ def test_every_slice_is_decoded_once_in_a_run_and_nothing_of_it_stays(phantom_sl
     assert not (tmp_path / "decoded").exists()
 
 
-def test_temperature_and_threshold_are_recovered_from_logits():
+def test_scaling_and_threshold_are_recovered_from_logits():
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, 4000)
     labels = (rng.random(4000) < 1 / (1 + np.exp(-logits))).astype(int)
-    assert fit_temperature(3 * logits, labels) == pytest.approx(3, rel=0.1)
+    assert fit_scaling(3 * logits + 1.5, labels) == pytest.approx((3, -1.5), rel=0.1)
     probabilities = np.array([0.1, 0.2, 0.3, 0.6, 0.7])
     assert choose_threshold(probabilities, np.array([0, 1, 0, 1, 1]), 0.66) == pytest.approx(0.45)
     assert choose_threshold(probabilities, np.array([0, 1, 0, 1, 1]), 1.0) == pytest.approx(0.15)
