@@ -35,10 +35,10 @@ def newcomer(tmp_path_factory, real_data):
         (folder / name).symlink_to(real_data / name)
     for name, findings in (("COVID", ["GGO"]), ("NonCOVID", [])):
         (folder / "my_slices" / name).mkdir(parents=True)
-        for seed in range(10):
-            draw_phantom(findings, size=64, seed=seed).save(folder / "my_slices" / name / f"{seed}.png")
+        for seed in range(10):  # at 64 pixels the gate refuses half of them
+            draw_phantom(findings, size=256, seed=seed).save(folder / "my_slices" / name / f"{seed}.png")
     store = ContributionStore(folder / "contributed")
-    store.add(draw_phantom(["GGO"], size=64, seed=99), label="COVID", report="ground glass")
+    store.add(draw_phantom(["GGO"], size=256, seed=99), label="COVID", report="ground glass")
     return folder
 
 
