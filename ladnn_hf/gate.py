@@ -93,11 +93,13 @@ def fit_saved_gate(model: Path, *paths: str) -> float:
         As `fit_gate`.
 
     Raises:
-        ValueError: There is no such model or data set, or no validation split.
+        ValueError: There is no such model or data set, or none has a validation split.
         KeyError: A data set lacks the split `train`.
     """
     network, processor = load_checkpoint(model)
     sources = [load_slices(path) for path in paths]
+    if not validation_splits(sources):
+        raise ValueError(f"Expected a split validation in one of {', '.join(paths)}, found none; add one.")
     training, groups = join_sources([splits["train"] for splits in sources])
     refused = fit_gate(network, processor, training, validation_splits(sources), groups)
     network.save_pretrained(model)

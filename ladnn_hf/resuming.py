@@ -56,7 +56,7 @@ def room_for_the_run(output_dir: str | Path) -> Iterator[None]:
             raise  # not the system's: a picture is broken
         raise OSError(
             f"{output_dir}: expected room on the disk for the run, found: {' '.join(str(error).split())}; "
-            "make room and go on with --resume_from_checkpoint True."
+            "make room and start again, a training run with --resume_from_checkpoint True."
         ) from error
 
 

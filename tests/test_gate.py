@@ -215,6 +215,14 @@ def test_a_source_of_few_slices_shares_the_gaussian_of_the_others(micro_folder, 
         assert network(**processor(slice_, return_tensors="pt")).distance.isfinite()
 
 
+def test_a_gate_is_not_fitted_without_slices_to_put_its_limit_on(micro_folder, phantom_slices, tmp_path):
+    slices = load_from_disk(phantom_slices)
+    del slices["validation"]
+    slices.save_to_disk(tmp_path / "train_alone")
+    with pytest.raises(ValueError, match=r"Expected a split validation in one of .*, found none; add one"):
+        fit_saved_gate(micro_folder, str(tmp_path / "train_alone"))
+
+
 @pytest.mark.parametrize(("times", "refused"), [(1.4, True), (1.45, False)])
 def test_a_picture_without_lungs_is_answered_only_well_within_the_limit(tmp_path, times, refused):
     without = altered(draw_phantom([], size=256, seed=5), np.random.default_rng(0))[2]

@@ -110,7 +110,9 @@ def test_a_full_disk_is_said_and_leaves_the_best_checkpoint_and_the_newest_whole
         .splitlines()[-1]
         .startswith(f"ladnn: {folder}: expected room on the disk for the run, found: ")
     )
-    assert log.read_text().endswith("; make room and go on with --resume_from_checkpoint True.\n")
+    assert log.read_text().endswith(
+        "; make room and start again, a training run with --resume_from_checkpoint True.\n"
+    )
     assert checkpoint_to_resume("True", folder) == str(folder / "checkpoint-4")
     state = json.loads((folder / "checkpoint-4" / "trainer_state.json").read_text())
     best = state["best_model_checkpoint"]
