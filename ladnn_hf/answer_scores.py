@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from .inference import Prediction
-from .labels import CLASSES
+from .labels import CLASSES, LESIONS
 from .slice_dataset import to_lesion_labels
 from .slice_scores import SliceScores, to_scores
 from .slice_tables import HUB, PARQUET, SliceTable, column, offsets, tables_of
+
+_ANSWERED = ("positive", "negative", "indeterminate")
 
 
 def read_answers(
@@ -54,10 +56,16 @@ def read_answers(
 def _checked(path: Path, tables: list[SliceTable], model: str, threshold: float) -> Iterator[Prediction]:
     """Answers one by one, each sure to be the next row's."""
     rows = (f"{Path(table.name).name}#{row}" for table in tables for row in range(offsets(table)[-1]))
-    with path.open(encoding="utf-8") as lines:
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: expected the answers of `ladnn predict --format json`, found no file; name theirs."
+        )
+    with path.open(encoding="utf-8", errors="surrogateescape") as lines:  # as they were written
         for number, line in enumerate(lines, start=1):
             try:
                 answer = Prediction(**json.loads(line))
+                if not _is_whole(answer):
+                    raise ValueError("a value is missing or of another type")
             except (TypeError, ValueError) as error:
                 raise ValueError(
                     f"{path}, line {number}: expected an answer, found none; write the answers with `ladnn "
@@ -76,3 +84,13 @@ def _checked(path: Path, tables: list[SliceTable], model: str, threshold: float)
             yield answer
     if (row := next(rows, None)) is not None:
         raise ValueError(f"{path}: expected an answer to {row} too, found none; predict again.")
+
+
+def _is_whole(answer: Prediction) -> bool:
+    if answer.decision == "refused" or not isinstance(answer.image, str):
+        return isinstance(answer.image, str)
+    lesions = answer.lesions if isinstance(answer.lesions, dict) else {}
+    numbers = [answer.covid_probability, *map(lesions.get, LESIONS)]
+    return answer.decision in _ANSWERED and all(
+        isinstance(number, (int, float)) and 0 <= number <= 1 for number in numbers
+    )

@@ -47,7 +47,7 @@ def average_weights(runs: Sequence[str]) -> tuple[LaDnnForImageClassification, L
 
 
 def averaged_runs(runs: Sequence[str], trained_on: list[str]) -> list[dict[str, Any]]:
-    """What the runs of an average say of themselves: `command`, `seed` and `train_seconds`.
+    """What the runs of an average say of themselves: `command`, `seed`, `train_seconds`, `device`, `cores`.
 
     Args:
         runs: Folders that `ladnn train` wrote.
@@ -63,7 +63,8 @@ def averaged_runs(runs: Sequence[str], trained_on: list[str]) -> list[dict[str, 
                 f"{run}: expected a run on {trained_on}, found one on {metrics['trained_on']}; give its data "
                 "sets to --dataset and --also."
             )
-    return [{name: metrics.get(name) for name in ("command", "seed", "train_seconds")} for metrics in told]
+    names = ("command", "seed", "train_seconds", "device", "cores")
+    return [{name: metrics.get(name) for name in names} for metrics in told]
 
 
 def take_batch_statistics(network: LaDnnForImageClassification, batches: Iterable[dict[str, Tensor]]) -> None:

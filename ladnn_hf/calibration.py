@@ -72,15 +72,16 @@ def choose_band(
     at_threshold = int(np.searchsorted(ranked, threshold))
     most = int(len(ranked) * (1 - decided))
     best, chosen = (-1.0, 0), (at_threshold, at_threshold)
-    for low in range(max(0, at_threshold - most), at_threshold + 1):
-        for high in range(at_threshold, min(len(ranked), low + most) + 1):
+    edges = np.flatnonzero(np.diff(ranked, prepend=-1, append=2))  # none parts slices of one probability
+    for low in edges[(at_threshold - most <= edges) & (edges <= at_threshold)].tolist():
+        for high in edges[(at_threshold <= edges) & (edges <= low + most)].tolist():
             outside = len(ranked) - (high - low)
             score = ((right_below[low] + right_from[high]) / outside, outside)
             if score > best:
                 best, chosen = score, (low, high)
-    edges = np.concatenate([[0.0], (ranked[1:] + ranked[:-1]) / 2, [1.0]])
+    between = np.concatenate([[0.0], (ranked[1:] + ranked[:-1]) / 2, [1.0]])
     low, high = chosen
     return (
-        float(edges[low]) if low < at_threshold else threshold,
-        float(edges[high]) if high > at_threshold else threshold,
+        float(between[low]) if low < at_threshold else threshold,
+        float(between[high]) if high > at_threshold else threshold,
     )

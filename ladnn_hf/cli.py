@@ -18,7 +18,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0 when all was answered, 1 when some input was refused or unreadable, 2 for wrong usage.
+        0 when all was done, 1 when some input was refused or unreadable or the command failed, 2 for wrong
+        usage, 130 when it was interrupted.
     """
     for stream in filter(None, (sys.stdout, sys.stderr)):
         if hasattr(stream, "reconfigure"):  # a terminal that lacks a character must not stop the answers

@@ -72,7 +72,7 @@ class LaDnnConfig(PreTrainedConfig):
                     f"LaDnnConfig expects `{name}` {expected}, found {getattr(self, name)}; "
                     "correct it in the call or in config.json."
                 )
-        if not len(CLASSES) == num_labels == len(self.id2label):
+        if num_labels != len(CLASSES) or dict(self.id2label) != dict(enumerate(CLASSES)):
             raise ValueError(
                 f"LaDnnConfig expects the two classes {CLASSES}, found num_labels={num_labels} and "
                 f"id2label={self.id2label}; leave both out."

@@ -150,7 +150,8 @@ def _fractions(text: str) -> tuple[float, ...]:
         fractions = tuple(float(part) for part in text.split(","))
     except ValueError:
         fractions = ()
-    if len(fractions) != 3 or min(fractions) < 0 or not fractions[0] or abs(sum(fractions) - 1) > 1e-6:
+    parts = len(fractions) == 3 and fractions[0] > 0 and all(0 <= part <= 1 for part in fractions)
+    if not parts or abs(sum(fractions) - 1) > 1e-6:
         raise argparse.ArgumentTypeError(
             "expected three parts that sum to 1, the first above 0, such as 0.7,0.15,0.15, found "
             f"{text!r}; correct them."

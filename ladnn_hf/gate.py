@@ -48,8 +48,9 @@ def fit_gate(
         processor: What shows it slices.
         training: Rows with `image`, that it has learned from.
         validations: Rows that it has not, of a source or each; the limits hold those of all.
-        groups: (N,) the group of each training row, as `join_sources` counts them; each counts equally, and
-            each source of some slices has a Gaussian of its own. None for one source.
+        groups: (N,) the group of each training row, as `join_sources` counts them; each gives as many as
+            it has, up to its share, and each source of some slices has a Gaussian of its own. None for one
+            source.
 
     Returns:
         The share of the first source's validation slices that the gate refuses.
@@ -112,10 +113,12 @@ def validation_splits(sources: Iterable[datasets.DatasetDict]) -> list[datasets.
 
 
 def _evenly(groups: np.ndarray) -> np.ndarray:
-    """Rows spread over the whole, as many of each group, `MOST_SLICES` at most."""
+    """Rows spread over the whole, as many of each group as it has, `MOST_SLICES` over all at most."""
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    each = max(1, min(MOST_SLICES // len(members), *map(len, members)))
-    return np.concatenate([rows[np.linspace(0, len(rows) - 1, each).astype(int)] for rows in members])
+    most = MOST_SLICES // len(members)
+    return np.concatenate(
+        [rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)] for rows in members]
+    )
 
 
 def _greys(rows: datasets.Dataset) -> list[Image.Image]:
@@ -143,7 +146,7 @@ def _features(
 def _fit_gaussian(distance: FeatureDistance, which: int, features: torch.Tensor) -> None:
     count, channels = features.shape
     scaler = StandardScaler().fit(features.numpy())
-    pca = PCA(min(len(distance.directions[which]), channels // 2, count // 2))
+    pca = PCA(min(len(distance.directions[which]), channels // 2, count // 2), svd_solver="full")
     pca.fit(scaler.transform(features.numpy()))
     shared = pca.noise_variance_
     distance.mean[which] = torch.from_numpy(scaler.mean_)

@@ -102,7 +102,7 @@ class Predictor:
         return self._answer(image, self._engine)
 
     def without_gate(self) -> "Predictor":
-        """The same model, which also answers what its gate would refuse; it is not opened twice."""
+        """The same model, which also answers what its gate would refuse; an engine that is open is shared."""
         ungated = copy.copy(self)
         ungated._gate, ungated._max_distance = False, math.inf
         return ungated
@@ -222,7 +222,12 @@ def _check(folder: Path, config: dict, processor: dict) -> None:
         (
             "indeterminate_band",
             band,
-            band is None or (_are_numbers(band, 2) and 0 <= band[0] <= threshold <= band[1] <= 1),
+            band is None
+            or (
+                isinstance(band, list)
+                and _are_numbers([threshold, *band], 3)
+                and 0 <= band[0] <= threshold <= band[1] <= 1
+            ),
             "two numbers in [0, 1] with the threshold between",
         ),
         ("temperature", temperature, _is_number(temperature) and temperature > 0, "a number above 0"),

@@ -32,7 +32,7 @@ def joint_loss(
         The loss, a scalar.
 
     Raises:
-        ValueError: A label tensor has another shape than its logits.
+        ValueError: A label tensor has another shape than its logits, or values outside [0, 1].
     """
     if lesion_labels is None:
         lesion_labels = torch.full_like(lesion_logits, torch.nan)
@@ -45,6 +45,11 @@ def joint_loss(
                 f"LA-DNN expects `{name}` of shape {tuple(logits.shape)}, found "
                 f"{tuple(target.shape)}; give one class index a slice and five lesion values, NaN "
                 "where there is no label."
+            )
+        if ((target < 0) | (target > 1)).any():
+            raise ValueError(
+                f"LA-DNN expects `{name}` from 0 to 1, found {target.min().item():g} to "
+                f"{target.max().item():g}; leave slices without a label out."
             )
     logits = torch.cat([covid_logits.unsqueeze(1), lesion_logits], dim=1).float()
     targets = torch.cat([labels.unsqueeze(1).to(logits), lesion_labels.to(logits)], dim=1)

@@ -165,11 +165,11 @@ def interval(statistic: Callable[..., np.ndarray], *columns: np.ndarray) -> list
         columns: Each (N,), one value a slice.
 
     Returns:
-        NaN three times where the value itself is not defined.
+        `[value, low, high]`, NaN where the value is not defined, or its interval, of one slice.
     """
     value = float(statistic(*columns))
-    if np.isnan(value):
-        return [value] * 3
+    if np.isnan(value) or len(columns[0]) == 1:
+        return [value, np.nan, np.nan]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateDataWarning)  # scipy's interval is not taken, ...
         resampled = bootstrap(

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import io
 import logging
+import os
 import sys
 import warnings
 from collections import deque
@@ -22,7 +23,7 @@ from .inference import Prediction, Predictor
 from .model_folder import ONNX, OPENVINO, WEIGHTS
 from .model_pull import ModelNotHad
 from .shared_answers import Process, SharedAnswers, launched
-from .slice_shards import Shard, shards_of
+from .slice_shards import FileShard, Shard, shards_of
 
 
 def predict(arguments: argparse.Namespace) -> int:
@@ -46,6 +47,7 @@ def predict(arguments: argparse.Namespace) -> int:
                 arguments.attention.mkdir(parents=True, exist_ok=True)
             predictor = Predictor(arguments.model, gate=not arguments.no_gate, engine=arguments.engine)
             shards = shards_of(arguments.paths)
+            _check_apart(arguments.output, shards)
             if process is None:  # last: a failure replaces nothing
                 stream = stack.enter_context(opened(arguments.output))
             else:
@@ -125,9 +127,21 @@ def _written(write: Callable, answers: Iterable[Prediction]) -> Callable[[Binary
     return to
 
 
+def _check_apart(output: Path | None, shards: Iterable[Shard]) -> None:
+    """Say it before a slice is replaced by the answer to it."""
+    if output is None or not output.is_file():
+        return
+    names = (name for shard in shards for name in (shard.paths if isinstance(shard, FileShard) else ()))
+    for name in names:
+        if os.path.exists(name) and os.path.samefile(name, output):
+            raise ValueError(
+                f"{output}: expected a file for the answers, found one of the slices; name another."
+            )
+
+
 def _settings(arguments: argparse.Namespace, predictor: Predictor) -> Iterator[str]:
     """All that decides what the answers are, but the slices."""
-    yield from (__version__, arguments.format, str(arguments.no_gate), predictor.name)
+    yield from (__version__, arguments.format, str(arguments.no_gate), str(arguments.engine), predictor.name)
     for name in ("config.json", "preprocessor_config.json", WEIGHTS, ONNX, OPENVINO):
         if (path := predictor.folder / name).is_file():
             with path.open("rb") as stream:

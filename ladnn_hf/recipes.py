@@ -1,6 +1,7 @@
 """What `ladnn train` is told: our flags, every flag of `TrainingArguments`, and two recipes of defaults."""
 
 import argparse
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -47,6 +48,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 """Defaults that a recipe gives to the flags; a flag on the command line wins."""
 
 _COMMON = {
+    "output_dir": None,  # must be given; transformers would name one
     "remove_unused_columns": False,  # `image` is not an argument of `forward`, but becomes one
     "label_names": ["labels", "lesion_labels"],
     "eval_strategy": "epoch",
@@ -150,6 +152,14 @@ def parse_arguments(argv: list[str], prog: str = "ladnn train") -> tuple[SliceAr
         flags["save_strategy"] = flags["eval_strategy"] if evaluates else "epoch"
     if flags["load_best_model_at_end"] is None:
         flags["load_best_model_at_end"] = evaluates
+    if flags["output_dir"] is None:
+        parser.error("the following arguments are required: --output_dir")
+    for name, holds, expected in (
+        ("sensitivity", 0 < flags["sensitivity"] <= 1, "above 0 and at most 1"),
+        ("mixup", 0 <= flags["mixup"] < math.inf, "from 0 on"),
+    ):
+        if not holds:
+            raise ValueError(f"Expected --{name} {expected}, found {flags[name]}; correct it.")
     for name in _UNSUPPORTED:
         if flags[name]:
             raise ValueError(

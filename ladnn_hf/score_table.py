@@ -106,9 +106,9 @@ def lung_rows(scored: Scored, ungated: SlicePredictor) -> list[dict[str, Any]]:
         scored,
         gate=False,
     )
-    own = scored.scores.covid >= threshold
+    own, answered = scored.scores.covid >= threshold, ~np.isin(scored.scores.decisions, ("refused", ""))
     other, said = own[donors], with_others.covid >= threshold
-    compared = (own != other) & ~with_others.left_out
+    compared = (own != other) & answered & answered[donors] & ~with_others.left_out
     swapped["follows_lungs"] = interval(share, said == other, compared)
     return [blacked_out, swapped]
 
@@ -142,7 +142,7 @@ def audited_rows(scored: Scored, slices: DatasetDict, split: str) -> list[dict[s
 
 
 def external_row(path: str, slices: DatasetDict, predictor: SlicePredictor, learned: bool) -> dict[str, Any]:
-    """The row of another data set: its split `test`, or all it has where there is none.
+    """The row of another data set; see `score_external`.
 
     Args:
         path: The data set's folder.
@@ -150,7 +150,7 @@ def external_row(path: str, slices: DatasetDict, predictor: SlicePredictor, lear
         predictor: The model.
         learned: Whether the model has learned from the data set's split `train`.
     """
-    scored, splits = score_external(path, slices, predictor)
+    scored, splits = score_external(path, slices, predictor, learned)
     name = Path(path).name
     row = _row(
         f"external_{name}",
@@ -164,9 +164,22 @@ def external_row(path: str, slices: DatasetDict, predictor: SlicePredictor, lear
     return row | {"splits": splits}
 
 
-def score_external(path: str, slices: DatasetDict, predictor: SlicePredictor) -> tuple[Scored, list[str]]:
-    """Score the split `test` of another data set, or all it has where there is none; with their names."""
-    splits = ["test"] if "test" in slices else list(slices)
+def score_external(
+    path: str, slices: DatasetDict, predictor: SlicePredictor, learned: bool = False
+) -> tuple[Scored, list[str]]:
+    """Score the split `test` of another data set, or all it has where there is none; with their names.
+
+    All but the split `train` where that was `learned`.
+
+    Raises:
+        ValueError: Nothing is left.
+    """
+    splits = ["test"] if "test" in slices else [name for name in slices if not (learned and name == "train")]
+    if not splits:
+        raise ValueError(
+            f"{path}: expected a split that the model has not learned from, found train alone; name another "
+            "data set."
+        )
     rows = concatenate_datasets([slices[split].select_columns(["image", "label"]) for split in splits])
     scores = score_slices(predictor, rows, Path(path).name)
     return Scored(rows, np.array(rows["label"]), scores), splits

@@ -105,8 +105,8 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
         "validation": validation,
         "averaged": averaged,
         "train_seconds": _train_seconds(trainer, checkpoint, averaged),
-        "device": str(arguments.device),
-        "cores": torch.get_num_threads() if arguments.use_cpu else None,
+        "device": _of_all(averaged, "device", str(arguments.device)),
+        "cores": _of_all(averaged, "cores", torch.get_num_threads() if arguments.use_cpu else None),
         "versions": {name: version(name) for name in ("torch", "timm", "transformers", "datasets")}
         | {"python": platform.python_version()},
     }
@@ -137,6 +137,12 @@ def _train_seconds(trainer: Trainer, checkpoint: str | None, averaged: list[dict
     return trainer.state.log_history[-1].get("train_runtime")
 
 
+def _of_all(averaged: list[dict[str, Any]], name: str, own: object) -> object:
+    """What this run says, or of an average what its runs agree on, else None."""
+    said = {run[name] for run in averaged} or {own}
+    return said.pop() if len(said) == 1 else None
+
+
 def _lesion_slices(rows: datasets.Dataset) -> int:
     """How many slices teach lesions."""
     if "lesions" not in rows.column_names:
@@ -146,7 +152,7 @@ def _lesion_slices(rows: datasets.Dataset) -> int:
 
 def _without_place(word: str) -> str:
     """A word of the command, of a path on this machine its end alone: reports and cards quote it."""
-    flag, is_both, value = word.rpartition("=")
+    flag, is_both, value = word.partition("=") if word.startswith("--") else ("", "", word)
     return f"{flag}{is_both}{Path(value).name if Path(value).is_absolute() else value}"
 
 
@@ -156,6 +162,8 @@ def _rows(slices: SliceArguments) -> tuple[datasets.Dataset, np.ndarray | None, 
     The first of these choose and calibrate, all of them say to the gate what a slice is.
     """
     sources = {path: load_slices(path) for path in (slices.dataset, *slices.also)}
+    if not slices.lesion_task:
+        sources = {path: _without_lesions(splits) for path, splits in sources.items()}
     for path, splits in sources.items():
         for name in ("train", "validation") if path == slices.dataset else ("train",):
             if name not in splits:
@@ -165,9 +173,17 @@ def _rows(slices: SliceArguments) -> tuple[datasets.Dataset, np.ndarray | None, 
                 )
     rows = [splits["train"] for splits in sources.values()]
     rows, groups = join_sources(rows) if slices.also else (rows[0], None)
-    if not slices.lesion_task and "lesions" in rows.column_names:
-        rows = rows.remove_columns("lesions")
     return rows, groups, validation_splits(sources.values())
+
+
+def _without_lesions(splits: datasets.DatasetDict) -> datasets.DatasetDict:
+    """In validation, too: an epoch is not chosen by what nothing has taught."""
+    return datasets.DatasetDict(
+        {
+            name: rows.remove_columns([column for column in rows.column_names if column == "lesions"])
+            for name, rows in splits.items()
+        }
+    )
 
 
 def _model(slices: SliceArguments) -> tuple[LaDnnForImageClassification, LaDnnImageProcessor]:

@@ -50,3 +50,14 @@ def test_answers_that_are_all_right_leave_no_band():
     probabilities, labels = np.array([0.1, 0.2, 0.3, 0.7, 0.8, 0.9]), np.array([0, 0, 0, 1, 1, 1])
     threshold = choose_threshold(probabilities, labels, sensitivity=1.0)
     assert choose_band(probabilities, labels, threshold) == (threshold, threshold)
+
+
+def test_slices_of_one_probability_are_in_the_band_together_or_not_at_all():
+    generator = np.random.default_rng(1)
+    labels = generator.integers(0, 2, 40)
+    for _ in range(20):
+        probabilities = np.round(generator.random(40), 1).clip(0.1, 0.9)
+        threshold = choose_threshold(probabilities, labels)
+        low, high = choose_band(probabilities, labels, threshold)
+        assert decided_and_right(probabilities, labels, low, high, threshold)[0] >= 0.7
+        assert not np.isin([low, high], probabilities).any() or low == high == threshold

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import MICRO_SIZE, phantom_rows, run_ladnn
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, load_from_disk
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
@@ -228,14 +228,16 @@ class FakePredictor:
 
     threshold = 0.5
 
-    def __init__(self, part):
-        self.part = part
+    def __init__(self, part, refuses=False):
+        self.part, self.refuses = part, refuses
 
     def predict(self, images):
         for image in images:
             covid = float(self.part(np.asarray(image)).mean()) / 255
             decision = "positive" if covid >= self.threshold else "negative"
             lesions = dict.fromkeys(LESIONS, 0.5)
+            if self.refuses and covid < self.threshold:
+                covid, decision, lesions = None, "refused", None
             yield Prediction("", None, covid, decision, lesions, None, self.threshold, "fake")
 
 
@@ -283,6 +285,16 @@ def test_a_slice_without_lungs_is_left_out_and_counted(telling_slices):
     assert (official["slices"], official["left_out"]) == (13, 0)
     assert (blacked_out["slices"], blacked_out["left_out"]) == (12, 1)
     assert blacked_out["auc"][0] == 1 and blacked_out["loss"] == [0, 0, 0]
+
+
+def test_a_refused_slice_is_no_answer_that_could_go_with_the_lungs(telling_slices):
+    predictor = FakePredictor(lambda values: values[:4], refuses=True)
+    scored = Scored(
+        telling_slices, np.array(telling_slices["label"]), score_slices(predictor, telling_slices, "slices")
+    )
+    assert (scored.scores.decisions == "refused").any()
+    _, swapped = lung_rows(scored, FakePredictor(lambda values: values[:4]))
+    assert np.isnan(swapped["follows_lungs"]).all()
 
 
 # The command.
@@ -508,6 +520,31 @@ def test_without_the_extra_data_a_model_is_scored_all_the_same(working_folder, f
     assert "cleaned by the audit" in result.stdout and "needs the package faiss" in result.stdout
 
 
+def test_what_a_model_has_learned_is_not_scored_as_held_out(working_folder, few_resamples):
+    at = working_folder
+    own = load_from_disk(at / "own")
+    for name, splits in (("trained", ("train",)), ("seen", ("train", "validation"))):
+        DatasetDict({split: own[split] for split in splits}).save_to_disk(at / name / "own")
+    flags = ("--dataset", at / "own", "--split", "validation", "--output", at / "held_out", "--external")
+    result = run_ladnn("evaluate", "--model", at / "with_1", *flags, at / "seen" / "own")
+    assert result.returncode == 0, result.stderr
+    row = json.loads((at / "held_out" / "report.json").read_text())["rows"][-1]
+    assert (row["splits"], row["slices"]) == (["validation"], 4)
+    result = run_ladnn("evaluate", "--model", at / "with_1", *flags, at / "trained" / "own")
+    assert result.returncode == 1
+    assert "expected a split that the model has not learned from, found train alone" in result.stderr
+
+
+def test_a_split_of_one_slice_is_scored_without_intervals(working_folder, few_resamples):
+    at = working_folder
+    DatasetDict(test=load_from_disk(at / "own")["test"].select([0])).save_to_disk(at / "one")
+    flags = ("--dataset", at / "one", "--output", at / "one_report")
+    result = run_ladnn("evaluate", "--model", at / "with_1", *flags)
+    assert result.returncode == 0, result.stderr
+    report = json.loads((at / "one_report" / "report.json").read_text())
+    assert report["slices"] == 1 and report["probabilities"]["auc"] == [None] * 3
+
+
 def test_a_split_of_one_class_is_scored_as_far_as_it_goes(working_folder, few_resamples):
     at = working_folder
     rows = Dataset.from_list(
@@ -534,6 +571,7 @@ def test_a_split_of_one_class_is_scored_as_far_as_it_goes(working_folder, few_re
         ),
         (["--lesion-folds", "with_1=others"], "expected a fold as the split test, found ['first', 'second']"),
         (["--without-lesions", "without_1"], "Expected runs with and without lesions of the same seeds"),
+        (["--left-out", "with_1=own"], "own: expected a data set that with_1 has not learned from, found it"),
         (["--external", "with_1"], "expected a saved slice data set, found none"),
         (["--split", "holdout"], "expected a split holdout, found ['test', 'train', 'validation']"),
     ],

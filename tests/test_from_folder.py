@@ -194,7 +194,9 @@ def test_too_few_patients_for_a_split_are_said(slices):
     assert "none left for validation and test" in refusal(slices, "--split", "0.8,0.1,0.1")
 
 
-@pytest.mark.parametrize("parts", ["0.7,0.3", "0.7,0.2,0.2", "0,0.5,0.5", "most,some,few", "1.2,-0.1,-0.1"])
+@pytest.mark.parametrize(
+    "parts", ["0.7,0.3", "0.7,0.2,0.2", "0,0.5,0.5", "most,some,few", "1.2,-0.1,-0.1", "nan,0,1"]
+)
 def test_parts_that_are_no_split_are_wrong_usage(slices, parts):
     result = build(slices, f"--split={parts}")
     assert result.returncode == 2

@@ -203,6 +203,16 @@ def test_slices_of_either_source_are_near_where_the_gate_was_fitted_on_two(
     assert near.median() < 1 and dim_near.median() < 1 < between.median()
 
 
+def test_a_rare_class_of_one_source_takes_nothing_from_the_others(micro_folder, phantom_slices, tmp_path):
+    rare = load_from_disk(phantom_slices)
+    labels = np.array(rare["train"]["label"])
+    kept = [*np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)[0]]
+    rare["train"] = rare["train"].select(kept)
+    rare.save_to_disk(tmp_path / "rare")
+    fit_saved_gate(micro_folder, str(phantom_slices), str(tmp_path / "rare"))
+    assert load_checkpoint(micro_folder)[0].config.gate_sources == 2
+
+
 def test_a_source_of_few_slices_shares_the_gaussian_of_the_others(micro_folder, phantom_slices, tmp_path):
     few = load_from_disk(phantom_slices)
     few["train"] = few["train"].select(range(3))

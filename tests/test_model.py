@@ -126,9 +126,11 @@ def test_without_lesion_labels_the_lesion_outputs_get_no_gradient():
         (torch.zeros(3), None, "`labels` of shape \\(4,\\)"),
         (torch.zeros(4), torch.zeros(4, 6), "`lesion_labels` of shape \\(4, 5\\)"),
         (torch.zeros(4), torch.zeros(5), "`lesion_labels` of shape \\(4, 5\\)"),
+        (torch.tensor([0, 1, -100, 0]), None, "`labels` from 0 to 1, found -100 to 1"),
+        (torch.zeros(4), torch.full((4, 5), 2.0), "`lesion_labels` from 0 to 1, found 2 to 2"),
     ],
 )
-def test_labels_of_the_wrong_shape_are_named(micro_model, labels, lesion_labels, named):
+def test_labels_of_the_wrong_shape_or_range_are_named(micro_model, labels, lesion_labels, named):
     with pytest.raises(ValueError, match=named):
         micro_model(SLICES, labels=labels, lesion_labels=lesion_labels)
 
@@ -140,6 +142,7 @@ def test_labels_of_the_wrong_shape_are_named(micro_model, labels, lesion_labels,
         ({"threshold": 1.5}, "`threshold` in \\(0, 1\\), found 1.5"),
         ({"image_size": 8}, "`image_size` at least 32, found 8"),
         ({"num_labels": 3}, "two classes"),
+        ({"id2label": {0: "COVID", 1: "NonCOVID"}}, "two classes"),
     ],
 )
 def test_a_configuration_out_of_range_is_refused(wrong, named):

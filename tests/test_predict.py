@@ -33,6 +33,15 @@ def mixed(phantom, tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_a_slice_is_not_replaced_by_the_answer_to_it(micro_folder, mixed):
+    before = (mixed / "good.png").read_bytes()
+    (mixed / "link.png").symlink_to("good.png")
+    for output in ("good.png", "link.png"):
+        result = run_ladnn("predict", "blank.png", "good.png", "--model", micro_folder, "--output", output)
+        assert result.returncode == 2 and "found one of the slices; name another." in result.stderr
+    assert (mixed / "good.png").read_bytes() == before
+
+
 def test_each_file_gets_one_json_object_in_the_order_given(micro_folder, mixed):
     paths = ["folder", "good.png", "nowhere.png", "./good.png", "bare", "blank.png"]
     result = run_ladnn("predict", *paths, "--model", micro_folder, "--format", "json")
@@ -324,6 +333,7 @@ def test_a_model_folder_that_is_none_gets_one_sentence(micro_folder, mixed, brea
     ("name", "settings", "sentence"),
     [
         ("config.json", {"threshold": None}, "expected threshold to be a number in (0, 1), found None"),
+        ("config.json", {"threshold": None, "indeterminate_band": [0.3, 0.6]}, "expected threshold to be a"),
         ("config.json", {"threshold": 2}, "expected threshold to be a number in (0, 1), found 2"),
         (
             "config.json",

@@ -301,8 +301,17 @@ def test_answers_to_other_rows_or_of_another_model_are_not_scored(micro_folder, 
         result = run_ladnn(*evaluate, *(("--model", model) if model else ()))
         assert result.returncode == 1 and said in result.stderr
     lines = (tables / "answers.jsonl").read_text().splitlines(keepends=True)
-    for kept, said in ((lines[:-1], "expected an answer to test#9 too"), (["{}"], "expected an answer")):
+    answer = json.loads(lines[0])
+    for kept, said in (
+        (lines[:-1], "expected an answer to test#9 too"),
+        (["{}"], "line 1: expected an answer"),
+        ([json.dumps(answer | {"image": 5})], "line 1: expected an answer"),
+        ([json.dumps(answer | {"decision": "positive", "covid_probability": None})], "expected an answer"),
+        ([json.dumps(answer | {"decision": "positive", "lesions": {"GGO": 0.5}})], "expected an answer"),
+    ):
         (tables / "answers.jsonl").write_text("".join(kept))
         result = run_ladnn(*evaluate, "--model", micro_folder)
         assert result.returncode == 1 and said in result.stderr
+    (tables / "answers.jsonl").unlink()
+    assert "answers.jsonl: expected the answers" in run_ladnn(*evaluate).stderr
     assert not (tables / "report").exists()

@@ -133,6 +133,18 @@ def test_a_flag_that_is_not_supported_is_refused(phantom_slices, tmp_path, flag)
     assert "hf_secret" not in result.stderr
 
 
+@pytest.mark.parametrize("flag", ["--sensitivity=0", "--sensitivity=nan", "--sensitivity=3", "--mixup=-1"])
+def test_a_flag_out_of_range_is_refused_before_anything_is_written(phantom_slices, tmp_path, flag):
+    result = run_ladnn("train", "--dataset", phantom_slices, "--output_dir", tmp_path / "run", flag)
+    assert result.returncode == 1 and f"Expected {flag.split('=')[0]} " in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_without_a_folder_of_its_own_is_wrong_usage(phantom_slices):
+    result = run_ladnn("train", "--dataset", phantom_slices)
+    assert result.returncode == 2 and "required: --output_dir" in result.stderr
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(phantom_slices, tmp_path):
     runs = [
         train_micro(phantom_slices, tmp_path / name, "--max_steps", "2", "--seed", seed)
@@ -334,6 +346,9 @@ def test_an_average_of_runs_has_the_mean_of_their_weights_and_batch_statistics_o
     told = [json.loads((run / "metrics.json").read_text()) for run in runs]
     assert [run["seed"] for run in metrics["averaged"]] == [1, 2]
     assert metrics["train_seconds"] == sum(run["train_seconds"] for run in told)
+    assert {(run["device"], run["cores"]) for run in metrics["averaged"]} == {
+        (metrics["device"], metrics["cores"])
+    }
     card = run_ladnn("export", "--format", "hf", "--model", tmp_path / "mean", "--output", tmp_path / "hf")
     assert card.returncode == 0, card.stderr
     text = (tmp_path / "hf" / "README.md").read_text()
@@ -420,3 +435,19 @@ def test_metrics_that_are_not_defined_are_nan_and_null_in_json():
     lesions = lesion_metrics(np.full((2, 5), np.nan), np.full((2, 5), 0.5))
     assert lesions["GGO"]["labelled"] == 0 and math.isnan(lesions["GGO"]["auc"])
     assert json.loads(to_json(numbers))["specificity"] is None
+
+
+def test_without_the_lesion_task_no_epoch_is_chosen_by_lesions(phantom_slices, tmp_path):
+    flags = ("--max_steps", "2", "--eval_steps", "1", "--eval_strategy", "steps", "--lesion_task", "False")
+    metrics = train_micro(phantom_slices, tmp_path, *flags)
+    state = json.loads((tmp_path / "checkpoint-2" / "trainer_state.json").read_text())
+    assert not any(name.startswith("eval_auc_") for entry in state["log_history"] for name in entry)
+    assert metrics["lesion_slices"] == 0
+    assert all(numbers["labelled"] == 0 for numbers in metrics["validation"]["lesions"].values())
+
+
+def test_the_command_that_is_told_names_no_folder_of_this_machine(phantom_slices, tmp_path):
+    output = tmp_path / "seed=1" / "run"
+    train_micro(phantom_slices, output, "--max_steps", "1", f"--output_dir={output}")
+    command = json.loads((output / "metrics.json").read_text())["command"]
+    assert str(tmp_path) not in command and "--output_dir run" in command and "--output_dir=run" in command
