@@ -23,7 +23,8 @@ class LaDnnConfig(PreTrainedConfig):
         covid_loss_weight: Weight of the COVID column in the joint loss; 5 in the published code.
         temperature: Calibration temperature `T`: the COVID output is divided by it inside the model.
             1 until it is fitted on a validation split.
-        threshold: Operating point: COVID probability, in (0, 1), from which a slice is `positive`.
+        threshold: Operating point: COVID probability, in (0, 1), from which a slice is `positive`,
+            unless it is indeterminate.
         indeterminate_band: (low, high) around the threshold: from `low` up to, not including, `high` the
             decision is `indeterminate`. None for no such band.
         max_distance: Largest `LaDnnOutput.distance` of a picture that is answered; what lies farther from

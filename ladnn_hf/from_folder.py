@@ -115,8 +115,9 @@ def _alone(file: SliceFile) -> bytes:
     try:
         if not is_dicom(content[:PREAMBLE], PurePosixPath(file.file_name).suffix):
             return without_metadata(content)
-        png = io.BytesIO()
-        read_slice(io.BytesIO(content)).save(png, "PNG")
+        png, stream = io.BytesIO(), io.BytesIO(content)
+        stream.name = file.file_name  # by which DICOM without a preamble is known
+        read_slice(stream).save(png, "PNG")
         return png.getvalue()
     except UnreadableSlice as error:
         raise ValueError(f"{file.where}: {file.file_name}: {error}") from error

@@ -47,7 +47,7 @@ class Prediction:
     reason: str | None
     """Why a slice was refused, in one sentence."""
     threshold: float
-    """Operating point: the probability from which the decision is `positive`."""
+    """Operating point: the probability from which the label is COVID; the decision unless indeterminate."""
     model: str
     """The model that answered."""
     maps: np.ndarray | None = field(default=None, repr=False, compare=False)

@@ -47,9 +47,10 @@ def joint_loss(
                 "where there is no label."
             )
         if ((target < 0) | (target > 1)).any():
+            known = target[~target.isnan()]
             raise ValueError(
-                f"LA-DNN expects `{name}` from 0 to 1, found {target.min().item():g} to "
-                f"{target.max().item():g}; leave slices without a label out."
+                f"LA-DNN expects `{name}` from 0 to 1, found {known.min().item():g} to "
+                f"{known.max().item():g}; leave slices without a label out."
             )
     logits = torch.cat([covid_logits.unsqueeze(1), lesion_logits], dim=1).float()
     targets = torch.cat([labels.unsqueeze(1).to(logits), lesion_labels.to(logits)], dim=1)

@@ -127,7 +127,7 @@ def _unmeasured(model: Path) -> Iterator[str]:
     if not reports:
         yield (
             "expected a report of the weights, found none; the card says 'Not evaluated' until "
-            f"`ladnn evaluate --model {model} --output {model}` and another push."
+            f"`ladnn evaluate --model {model} --dataset DATASET --output {model}` and another push."
         )
     if training is None:
         yield "expected the metrics.json of the training, found none; the card cannot tell how it was made."

@@ -1,6 +1,6 @@
 """A picture file without what is said in it of who and where: the packed pixels stay byte for byte.
 
-Of EXIF the orientation stays, since it says how the pixels lie. TIFF is written anew, without loss.
+Of EXIF the orientation stays, since it says how the pixels lie. TIFF and BMP are written anew, without loss.
 """
 
 import io
@@ -60,7 +60,7 @@ def _alone(content: bytes, picture: Image.Image) -> bytes:
     if content[8:12] == b"WEBP":
         body = b"WEBP" + b"".join(_webp_chunks(content, turned.removeprefix(b"Exif\0\0")))
         return b"RIFF" + struct.pack("<I", len(body)) + body
-    return _tiff(picture) if picture.format == "TIFF" else content
+    return _tiff(picture) if picture.format == "TIFF" else _bmp(picture)
 
 
 def _png_chunks(content: bytes, turned: bytes) -> Iterator[bytes]:
@@ -90,7 +90,7 @@ def _jpeg_segments(content: bytes, turned: bytes) -> Iterator[bytes]:
         at = found.end() + length
         if marker not in _JPEG_SAID:
             yield b"\xff" + found[1] + content[found.end() : at]
-    yield content[at:]
+    raise ValueError("no end, so that anything may follow the pixels")
 
 
 def _webp_chunks(content: bytes, turned: bytes) -> Iterator[bytes]:
@@ -116,4 +116,11 @@ def _tiff(picture: Image.Image) -> bytes:
     alone, stream = picture.copy(), io.BytesIO()  # of the file itself Pillow would write more tags
     alone.info = {}
     alone.save(stream, "TIFF", compression="tiff_adobe_deflate", tiffinfo=tags)
+    return stream.getvalue()
+
+
+def _bmp(picture: Image.Image) -> bytes:
+    alone, stream = picture.copy(), io.BytesIO()
+    alone.info = {}
+    alone.save(stream, "BMP")
     return stream.getvalue()

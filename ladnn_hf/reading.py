@@ -150,7 +150,8 @@ def _holds_dicom(source: str | Path | BinaryIO, stream: BinaryIO) -> bool:
     stream.seek(0)
     head = stream.read(PREAMBLE)
     stream.seek(0)
-    return is_dicom(head, "" if stream is source else os.path.splitext(source)[1])
+    name = getattr(source, "name", "") if stream is source else source
+    return is_dicom(head, os.path.splitext(str(name))[1])
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from .metrics import auc, interval, share
 from .perturbations import PERTURBATIONS, black_out_lungs, swap_lungs
 from .reading import UnreadableSlice, read_slice
 from .slice_dataset import SPLITS
-from .slice_scores import SlicePredictor, SliceScores, score_changed, score_slices
+from .slice_scores import SlicePredictor, SliceScores, picture_of, score_changed, score_slices
 
 _BLACKED_OUT = ("lungs_blacked_out", "lungs blacked out")
 _SWAPPED = ("lungs_swapped", "lungs of another slice")
@@ -278,7 +278,7 @@ def _donors(labels: np.ndarray) -> np.ndarray:
 
 def _swapped(grey: Image.Image, pictures: Dataset, donor: int) -> Image.Image | None:
     try:
-        return swap_lungs(grey, read_slice(pictures[int(donor)]["image"]))
+        return swap_lungs(grey, read_slice(picture_of(pictures, int(donor))))
     except UnreadableSlice:
         return None
 

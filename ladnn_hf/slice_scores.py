@@ -1,6 +1,6 @@
 """What a model says of the slices of a split, and of changed copies of them, as arrays."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -22,7 +22,7 @@ class SlicePredictor(Protocol):
 
     threshold: float
 
-    def predict(self, images: Iterable[Image.Image]) -> Iterable[Prediction]:
+    def predict(self, images: Iterable[Image.Image | UnreadableSlice]) -> Iterable[Prediction]:
         """Answer slices in their order."""
 
 
@@ -48,11 +48,33 @@ class SliceScores:
         return np.isin(self.decisions, ("positive", "negative"))
 
 
+def picture_of(rows: Dataset, number: int) -> Image.Image:
+    """A row's picture.
+
+    Raises:
+        UnreadableSlice: The row has none.
+    """
+    try:
+        picture = rows[number]["image"]
+    except (OSError, SyntaxError, ValueError):  # Pillow's, of bytes that are no picture
+        picture = None
+    if picture is None:
+        raise UnreadableSlice("expected an image in this row, found none; leave the row out.")
+    return picture
+
+
 def score_slices(predictor: SlicePredictor, rows: Dataset, name: str) -> SliceScores:
     """Answer every slice of a split; a bar of that name shows on standard error after two seconds."""
-    pictures = (row["image"] for row in rows.select_columns("image"))
-    answers = predictor.predict(pictures)
+    answers = predictor.predict(_pictures(rows.select_columns("image")))
     return to_scores(tqdm(answers, total=len(rows), desc=name, unit="slice", delay=2, disable=None))
+
+
+def _pictures(rows: Dataset) -> Iterator[Image.Image | UnreadableSlice]:
+    for number in range(len(rows)):
+        try:
+            yield picture_of(rows, number)
+        except UnreadableSlice as refusal:
+            yield refusal
 
 
 def score_changed(
@@ -71,12 +93,12 @@ def score_changed(
             the slice out.
     """
     answers = {name: [] for name in names}
-    bar = tqdm(rows.select_columns("image"), desc="changed slices", unit="slice", delay=2, disable=None)
-    for number, row in enumerate(bar):
+    images = rows.select_columns("image")
+    for number in tqdm(range(len(images)), desc="changed slices", unit="slice", delay=2, disable=None):
         try:
-            copies = change(number, read_slice(row["image"]))
-        except UnreadableSlice:
-            copies = [row["image"]] * len(names)  # the predictor refuses it as it is
+            copies = change(number, read_slice(picture_of(images, number)))
+        except UnreadableSlice as refusal:
+            copies = [refusal] * len(names)
         said = iter(predictor.predict(copy for copy in copies if copy is not None))
         for name, copy in zip(names, copies, strict=True):
             # Of a whole split: slices and maps would fill the memory.

@@ -183,6 +183,8 @@ def test_a_compression_that_is_not_read_is_named(hu, tmp_path):
 def test_a_file_without_preamble_is_told_by_its_suffix(hu, tmp_path, suffix, syntax):
     path = write_dicom(tmp_path / f"slice{suffix}", hu, syntax=syntax, preamble=False)
     assert np.array_equal(open_slice(path).hu, hu)
+    with path.open("rb") as stream:
+        assert np.array_equal(open_slice(stream).hu, hu)
     path.rename(tmp_path / "slice.png")
     assert "found something else" in refusal(tmp_path / "slice.png")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import MICRO_SIZE, phantom_rows, run_ladnn
-from datasets import Dataset, DatasetDict, load_from_disk
+from datasets import Dataset, DatasetDict, concatenate_datasets, load_from_disk
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
@@ -533,6 +533,18 @@ def test_what_a_model_has_learned_is_not_scored_as_held_out(working_folder, few_
     result = run_ladnn("evaluate", "--model", at / "with_1", *flags, at / "trained" / "own")
     assert result.returncode == 1
     assert "expected a split that the model has not learned from, found train alone" in result.stderr
+
+
+def test_rows_without_a_picture_are_refused_and_counted(working_folder, few_resamples):
+    at = working_folder
+    good = load_from_disk(at / "own")["test"].select_columns(["image", "label"])
+    bad = [{"image": None, "label": 1}, {"image": {"bytes": b"no picture", "path": None}, "label": 0}]
+    bad = Dataset.from_list(bad, features=good.features)
+    DatasetDict(test=concatenate_datasets([good.select(range(4)), bad])).save_to_disk(at / "gaps")
+    result = run_ladnn("evaluate", "--model", at / "with_1", "--dataset", at / "gaps", "--output", at / "gap")
+    assert result.returncode == 0, result.stderr
+    report = json.loads((at / "gap" / "report.json").read_text())
+    assert (report["slices"], report["refused"]) == (6, 2)
 
 
 def test_a_split_of_one_slice_is_scored_without_intervals(working_folder, few_resamples):

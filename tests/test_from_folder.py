@@ -312,6 +312,12 @@ def test_a_folder_laid_out_in_another_way_is_refused(slices):
     assert "expected a folder of slices, found none" in refusal(slices / "nowhere")
 
 
+def test_dicom_without_a_preamble_is_dicom_too(slices, dicom_series):
+    without = (dicom_series / "5.dcm").read_bytes()[132:]
+    (slices / "COVID" / "bare.dcm").write_bytes(without[without.index(b"\x08\x00") :])
+    assert build(slices).returncode == 0
+
+
 def test_dicom_becomes_a_picture_in_the_lung_window_without_who_it_is_of(slices, dicom_series):
     shutil.copy(dicom_series / "5.dcm", slices / "COVID" / "named.dcm")
     shutil.copy(dicom_series / "6.dcm", slices / "NonCOVID" / "IM000001")

@@ -127,7 +127,7 @@ def test_without_lesion_labels_the_lesion_outputs_get_no_gradient():
         (torch.zeros(4), torch.zeros(4, 6), "`lesion_labels` of shape \\(4, 5\\)"),
         (torch.zeros(4), torch.zeros(5), "`lesion_labels` of shape \\(4, 5\\)"),
         (torch.tensor([0, 1, -100, 0]), None, "`labels` from 0 to 1, found -100 to 1"),
-        (torch.zeros(4), torch.full((4, 5), 2.0), "`lesion_labels` from 0 to 1, found 2 to 2"),
+        (torch.zeros(4), torch.tensor([[torch.nan, 2.0, 0, 0, 0]] * 4), "from 0 to 1, found 0 to 2"),
     ],
 )
 def test_labels_of_the_wrong_shape_or_range_are_named(micro_model, labels, lesion_labels, named):

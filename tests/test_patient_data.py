@@ -246,6 +246,20 @@ def test_a_picture_without_metadata_is_the_same_slice_damaged_or_not(kind):
         assert SECRET.encode() not in alone or content not in seeds
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WebP", "TIFF", "BMP"])
+def test_a_name_behind_the_pixels_does_not_stay(kind, phantom):
+    stream = io.BytesIO()
+    phantom.save(stream, kind)
+    assert SECRET.encode() not in without_metadata(stream.getvalue() + SECRET.encode())
+
+
+def test_a_jpeg_without_an_end_is_refused_since_anything_may_follow(phantom):
+    stream = io.BytesIO()
+    phantom.save(stream, "JPEG")
+    with pytest.raises(UnreadableSlice, match="found a damaged one"):
+        without_metadata(stream.getvalue()[:-2] + SECRET.encode())
+
+
 @pytest.mark.browser
 def test_the_page_that_runs_logs_and_answers_no_name(given, tmp_path):
     with serving(tmp_path / "page", **private(tmp_path)) as (url, _):
