@@ -87,8 +87,11 @@ def _checked(path: Path, tables: list[SliceTable], model: str, threshold: float)
 
 
 def _is_whole(answer: Prediction) -> bool:
-    if answer.decision == "refused" or not isinstance(answer.image, str):
-        return isinstance(answer.image, str)
+    """Whether it has the values, of their types, that `predict` writes."""
+    if not isinstance(answer.image, str):
+        return False
+    if answer.decision == "refused":
+        return True
     lesions = answer.lesions if isinstance(answer.lesions, dict) else {}
     numbers = [answer.covid_probability, *map(lesions.get, LESIONS)]
     return answer.decision in _ANSWERED and all(

@@ -97,9 +97,10 @@ def evaluate(
     others = {path: load_slices(path) for path in (*external, *(path for _, path in pairs))}
     by_seed, by_seed_without = seeds_of(runs), seeds_of(without_lesions)
     check_pairs(by_seed, by_seed_without)
-    for run, path in pairs:  # what is no run is refused before the long work, not after it
-        trained_on = read_metrics(run)["trained_on"]
-        if (run, path) in left_out and Path(path).name in trained_on:
+    for run, _ in pairs:
+        read_metrics(run)  # what is no run is refused before the long work, not after it
+    for run, path in left_out:
+        if Path(path).name in read_metrics(run)["trained_on"]:
             raise ValueError(
                 f"{path}: expected a data set that {run} has not learned from, found it among those that it "
                 "has; name another."

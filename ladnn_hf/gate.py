@@ -99,10 +99,11 @@ def fit_saved_gate(model: Path, *paths: str) -> float:
     """
     network, processor = load_checkpoint(model)
     sources = [load_slices(path) for path in paths]
-    if not validation_splits(sources):
+    validations = validation_splits(sources)
+    if not validations:
         raise ValueError(f"Expected a split validation in one of {', '.join(paths)}, found none; add one.")
     training, groups = join_sources([splits["train"] for splits in sources])
-    refused = fit_gate(network, processor, training, validation_splits(sources), groups)
+    refused = fit_gate(network, processor, training, validations, groups)
     network.save_pretrained(model)
     return refused
 

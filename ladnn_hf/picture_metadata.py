@@ -8,6 +8,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 from PIL import Image
 
@@ -60,7 +61,9 @@ def _alone(content: bytes, picture: Image.Image) -> bytes:
     if content[8:12] == b"WEBP":
         body = b"WEBP" + b"".join(_webp_chunks(content, turned.removeprefix(b"Exif\0\0")))
         return b"RIFF" + struct.pack("<I", len(body)) + body
-    return _tiff(picture) if picture.format == "TIFF" else _bmp(picture)
+    if picture.format == "TIFF":
+        return _anew(picture, "TIFF", compression="tiff_adobe_deflate", tiffinfo=_tiff_tags(picture))
+    return _anew(picture, "BMP")
 
 
 def _png_chunks(content: bytes, turned: bytes) -> Iterator[bytes]:
@@ -109,18 +112,14 @@ def _webp_chunks(content: bytes, turned: bytes) -> Iterator[bytes]:
         yield b"EXIF" + struct.pack("<I", len(turned)) + turned + bytes(len(turned) % 2)
 
 
-def _tiff(picture: Image.Image) -> bytes:
+def _tiff_tags(picture: Image.Image) -> dict[int, int]:
     # Pillow has turned pictures of 8 bits back already.
     kept = (_ORIENTATION, _WHITE_IS_ZERO) if picture.mode.startswith(("I", "F")) else (_ORIENTATION,)
-    tags = {tag: picture.tag_v2[tag] for tag in kept if tag in picture.tag_v2}
+    return {tag: picture.tag_v2[tag] for tag in kept if tag in picture.tag_v2}
+
+
+def _anew(picture: Image.Image, form: str, **how: Any) -> bytes:
     alone, stream = picture.copy(), io.BytesIO()  # of the file itself Pillow would write more tags
     alone.info = {}
-    alone.save(stream, "TIFF", compression="tiff_adobe_deflate", tiffinfo=tags)
-    return stream.getvalue()
-
-
-def _bmp(picture: Image.Image) -> bytes:
-    alone, stream = picture.copy(), io.BytesIO()
-    alone.info = {}
-    alone.save(stream, "BMP")
+    alone.save(stream, form, **how)
     return stream.getvalue()

@@ -11,7 +11,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,7 +23,7 @@ from .inference import Prediction, Predictor
 from .model_folder import ONNX, OPENVINO, WEIGHTS
 from .model_pull import ModelNotHad
 from .shared_answers import Process, SharedAnswers, launched
-from .slice_shards import FileShard, Shard, shards_of
+from .slice_shards import Shard, shards_of
 
 
 def predict(arguments: argparse.Namespace) -> int:
@@ -131,9 +131,8 @@ def _check_apart(output: Path | None, shards: Iterable[Shard]) -> None:
     """Say it before a slice is replaced by the answer to it."""
     if output is None or not output.is_file():
         return
-    names = (name for shard in shards for name in (shard.paths if isinstance(shard, FileShard) else ()))
-    for name in names:
-        if os.path.exists(name) and os.path.samefile(name, output):
+    for path in chain.from_iterable(shard.paths for shard in shards):
+        if os.path.exists(path) and os.path.samefile(path, output):
             raise ValueError(
                 f"{output}: expected a file for the answers, found one of the slices; name another."
             )

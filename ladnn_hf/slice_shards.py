@@ -56,6 +56,11 @@ class TableShard:
         """What it holds, the same in every process."""
         return f"{self.table.name}#{self.row}+{self.rows}"
 
+    @property
+    def paths(self) -> Sequence[str]:
+        """Where the table is."""
+        return [self.table.name]
+
     def slices(self) -> Iterator[tuple[str, io.BytesIO | UnreadableSlice]]:
         """The name of each slice, and what to read.
 

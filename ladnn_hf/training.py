@@ -162,8 +162,9 @@ def _rows(slices: SliceArguments) -> tuple[datasets.Dataset, np.ndarray | None, 
     The first of these choose and calibrate, all of them say to the gate what a slice is.
     """
     sources = {path: load_slices(path) for path in (slices.dataset, *slices.also)}
-    if not slices.lesion_task:
-        sources = {path: _without_lesions(splits) for path, splits in sources.items()}
+    if not slices.lesion_task:  # in validation, too: an epoch is not chosen by what nothing has taught
+        for splits in sources.values():
+            splits.update({name: _without_lesions(rows) for name, rows in splits.items()})
     for path, splits in sources.items():
         for name in ("train", "validation") if path == slices.dataset else ("train",):
             if name not in splits:
@@ -176,14 +177,8 @@ def _rows(slices: SliceArguments) -> tuple[datasets.Dataset, np.ndarray | None, 
     return rows, groups, validation_splits(sources.values())
 
 
-def _without_lesions(splits: datasets.DatasetDict) -> datasets.DatasetDict:
-    """In validation, too: an epoch is not chosen by what nothing has taught."""
-    return datasets.DatasetDict(
-        {
-            name: rows.remove_columns([column for column in rows.column_names if column == "lesions"])
-            for name, rows in splits.items()
-        }
-    )
+def _without_lesions(rows: datasets.Dataset) -> datasets.Dataset:
+    return rows.remove_columns("lesions") if "lesions" in rows.column_names else rows
 
 
 def _model(slices: SliceArguments) -> tuple[LaDnnForImageClassification, LaDnnImageProcessor]:

@@ -30,6 +30,8 @@ from transformers import HfArgumentParser, Trainer, TrainingArguments, pipeline
 # %%
 @dataclass
 class Settings:
+    """What to start from, what to learn, and where the model goes."""
+
     slices: str = field(default="my_slices", metadata={"help": "folder of train and validation"})
     model: str = field(default="OWNER/NAME", metadata={"help": "what to start from, on the Hub or a folder"})
     revision: str = field(
@@ -83,6 +85,7 @@ print({split: len(rows) for split, rows in slices.items()})
 
 # %%
 def collate(rows):
+    """Rows of the folder as a batch: `pixel_values` (N, C, H, W) and `labels` (N,)."""
     batch = processor([row["image"] for row in rows], return_tensors="pt")
     batch["labels"] = torch.tensor([model.config.label2id[names[row["label"]]] for row in rows])
     return batch

@@ -316,6 +316,8 @@ def test_dicom_without_a_preamble_is_dicom_too(slices, dicom_series):
     without = (dicom_series / "5.dcm").read_bytes()[132:]
     (slices / "COVID" / "bare.dcm").write_bytes(without[without.index(b"\x08\x00") :])
     assert build(slices).returncode == 0
+    (kept,) = [row["image"] for row in built(slices)["train"] if row["file_name"] == "COVID/bare.dcm"]
+    assert kept.tobytes() == read_slice(dicom_series / "5.dcm").tobytes()
 
 
 def test_dicom_becomes_a_picture_in_the_lung_window_without_who_it_is_of(slices, dicom_series):

@@ -290,6 +290,14 @@ def test_answers_are_scored_as_the_model_is(micro_folder, tables, rows, dataset)
     assert [row["name"] for row in report["rows"]] == ["official"]
 
 
+def test_rows_are_not_replaced_by_the_answers_to_them(micro_folder, tables):
+    before = (tables / "part-0.parquet").read_bytes()
+    ask = ("predict", "part-1.parquet", "part-0.parquet", "--model", micro_folder)
+    result = run_ladnn(*ask, "--output", "part-0.parquet")
+    assert result.returncode == 2 and "found one of the slices; name another." in result.stderr
+    assert (tables / "part-0.parquet").read_bytes() == before
+
+
 def test_answers_to_other_rows_or_of_another_model_are_not_scored(micro_folder, tables):
     predict = ("predict", "--model", micro_folder, "--format", "json", "--output", "answers.jsonl")
     evaluate = ("evaluate", "--dataset", "saved", "--answers", "answers.jsonl", "--output", "report")
