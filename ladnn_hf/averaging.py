@@ -54,14 +54,22 @@ def averaged_runs(runs: Sequence[str], trained_on: list[str]) -> list[dict[str, 
         trained_on: The names of the data sets that they are said to have learned from.
 
     Raises:
-        ValueError: A folder is not a run's, or of other data sets, or two runs have one seed.
+        ValueError: There is one run alone, a folder is not a run's, or of other data sets or another recipe,
+            or two runs have one seed.
     """
+    if len(runs) == 1:  # its own batch statistics, taken anew, are no better than those it has
+        raise ValueError(f"Expected several runs for --average, found {runs[0]} alone; name more than one.")
     told = list(map(read_metrics, seeds_of(runs).values()))
     for run, metrics in zip(runs, told, strict=True):
         if metrics["trained_on"] != trained_on:
             raise ValueError(
                 f"{run}: expected a run on {trained_on}, found one on {metrics['trained_on']}; give its data "
                 "sets to --dataset and --also."
+            )
+        if metrics["recipe"] != told[0]["recipe"]:
+            raise ValueError(
+                f"{run}: expected the recipe {told[0]['recipe']} of {runs[0]}, found {metrics['recipe']}; "
+                "average runs of one recipe."
             )
     names = ("command", "seed", "train_seconds", "device", "cores")
     return [{name: metrics.get(name) for name in names} for metrics in told]

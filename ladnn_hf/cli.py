@@ -7,7 +7,7 @@ from pathlib import Path
 
 from . import __version__
 from .answers import WRITERS
-from .command_parsers import add_command, add_new_folder
+from .command_parsers import add_command, add_new_folder, remarks
 from .data_commands import add_data
 from .push_commands import add_push
 
@@ -238,7 +238,8 @@ def _train(_: argparse.Namespace, rest: list[str]) -> int:
     from .recipes import parse_arguments
     from .training import train
 
-    slices, arguments = parse_arguments(rest)
+    with remarks():
+        slices, arguments = parse_arguments(rest)
     metrics = train(slices, arguments, rest)
     if arguments.process_index:  # one of several: the first speaks for all
         return 0

@@ -1,7 +1,10 @@
-"""What the parsers of several commands share."""
+"""What several commands share: their parsers, and how they say a warning."""
 
 import argparse
-from collections.abc import Callable
+import contextlib
+import sys
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
@@ -38,3 +41,12 @@ def add_new_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="a folder that is not there yet"
     )
+
+
+@contextlib.contextmanager
+def remarks() -> Iterator[None]:
+    """Print a warning as one line, without the place in the code that a developer would want."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = lambda message, *_, **__: print(f"ladnn: {message}", file=sys.stderr)
+        yield

@@ -1,12 +1,10 @@
 """The commands `ladnn data ...`: arguments only; what they do lives in the modules they call."""
 
 import argparse
-import contextlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-from .command_parsers import add_command, add_new_folder
+from .command_parsers import add_command, add_new_folder, remarks
 from .contribution_commands import add_contributions
 from .push_commands import say_commit
 
@@ -169,7 +167,7 @@ def _data_build(arguments: argparse.Namespace, _: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    with _remarks():
+    with remarks():
         slices = build_covid_ct(
             arguments.covid_ct,
             arguments.la_dnn,
@@ -183,7 +181,7 @@ def _data_build(arguments: argparse.Namespace, _: list[str]) -> int:
 def _data_from_folder(arguments: argparse.Namespace, _: list[str]) -> int:
     from .from_folder import build_from_folder
 
-    with _remarks():
+    with remarks():
         slices = build_from_folder(
             arguments.folder,
             output=arguments.output,
@@ -198,17 +196,6 @@ def _data_from_folder(arguments: argparse.Namespace, _: list[str]) -> int:
 def _say_splits(output: Path, slices) -> int:
     print(f"{output}: " + ", ".join(f"{len(rows)} {name}" for name, rows in slices.items()))
     return 0
-
-
-@contextlib.contextmanager
-def _remarks() -> Iterator[None]:
-    """Print a warning as one line, without the place in the code that a developer would want."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("default", UserWarning)
-        warnings.showwarning = lambda message, *_, **__: print(f"ladnn: {message}", file=sys.stderr)
-        yield
 
 
 def _data_labels(arguments: argparse.Namespace, _: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import warnings
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -47,6 +48,9 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 """Defaults that a recipe gives to the flags; a flag on the command line wins."""
 
+_HAS_BFLOAT16 = torch.cpu._is_avx512_bf16_supported()
+"""Whether the processor has instructions for bfloat16; without, it computes in it, too, but slowly."""
+
 _COMMON = {
     "output_dir": None,  # must be given; transformers would name one
     "remove_unused_columns": False,  # `image` is not an argument of `forward`, but becomes one
@@ -59,8 +63,7 @@ _COMMON = {
     "per_device_eval_batch_size": 32,
     "report_to": "none",
     "use_cpu": not torch.accelerator.is_available(),  # bf16 on a CPU must be asked for with it
-    # A CPU without instructions for it computes in bfloat16, too, but slowly.
-    "bf16": not torch.accelerator.is_available() and torch.cpu._is_avx512_bf16_supported(),
+    "bf16": not torch.accelerator.is_available() and _HAS_BFLOAT16,
 }
 
 _UNSUPPORTED = ("label_smoothing_factor", "neftune_noise_alpha", "batch_eval_metrics", "hub_token")
@@ -85,14 +88,16 @@ class SliceArguments:
     model: str | None = field(
         default=None,
         metadata={
-            "help": "start from this model, a folder or OWNER/NAME@REVISION, with its backbone and size"
+            "help": "start from this model, a folder or OWNER/NAME@REVISION, with its backbone, size, crop "
+            "and dropout, whatever the flags say of these"
         },
     )
     average: list[str] = field(
         default_factory=list,
         metadata={
-            "help": "instead of training, take the mean of the weights of these runs, folders that `ladnn "
-            "train` wrote with the flags given here and different seeds; calibrated and written like a run"
+            "help": "instead of training, take the mean of the weights of these runs, two or more folders "
+            "that `ladnn train` wrote with the flags given here and different seeds, and batch statistics "
+            "anew; calibrated and written like a run"
         },
     )
     backbone: str = field(default="tf_efficientnet_lite0", metadata={"help": "any timm model name"})
@@ -132,13 +137,16 @@ class SliceArguments:
     )
 
 
-def parse_arguments(argv: list[str], prog: str = "ladnn train") -> tuple[SliceArguments, TrainingArguments]:
-    """Our flags and the trainer's, with the recipe's defaults; argparse exits on wrong usage."""
+def parse_arguments(argv: list[str]) -> tuple[SliceArguments, TrainingArguments]:
+    """Our flags and the trainer's, with the recipe's defaults; argparse exits on wrong usage.
+
+    Warns of bfloat16 on a processor without it.
+    """
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     peek.add_argument("--recipe", default="bundled")
     parser = HfArgumentParser(
         (SliceArguments, TrainingArguments),
-        prog=prog,
+        prog="ladnn train",
         usage="%(prog)s --dataset DATASET --output_dir DIR [--FLAG VALUE ...]",  # of some hundred flags
         allow_abbrev=False,
         description="Train LA-DNN on a slice data set, calibrate it on the validation split, and write the "
@@ -160,6 +168,12 @@ def parse_arguments(argv: list[str], prog: str = "ladnn train") -> tuple[SliceAr
     ):
         if not holds:
             raise ValueError(f"Expected --{name} {expected}, found {flags[name]}; correct it.")
+    if flags["bf16"] and flags["use_cpu"] and not _HAS_BFLOAT16:
+        warnings.warn(
+            "expected a processor with bfloat16 for --bf16, found one that has to emulate it, some ten times "
+            "slower than float32; leave --bf16 out.",
+            stacklevel=2,
+        )
     for name in _UNSUPPORTED:
         if flags[name]:
             raise ValueError(

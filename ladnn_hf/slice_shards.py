@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .reading import UnreadableSlice, list_slices
-from .slice_tables import SliceTable, offsets, tables_of
+from .slice_tables import HUB, SliceTable, offsets, tables_of
 
 SHARD = 500
 """Slices of a shard: what a process that is killed has to answer again."""
@@ -62,19 +62,55 @@ class TableShard:
         return [self.table.name]
 
     def slices(self) -> Iterator[tuple[str, io.BytesIO | UnreadableSlice]]:
-        """The name of each slice, and what to read.
+        """The name of each slice, and what to read; refusals from where a file is broken.
 
         Raises:
-            ValueError: The table is broken here, or has changed.
+            ValueError: The Hub does not give the rows: asked again, it may.
         """
-        number = self.row
-        for batch in self.table.batches(self.first, self.last, ["image"]):
-            for image in batch.column(0).to_pylist():
-                yield f"{self.table.name}#{number}", _readable(image)
-                number += 1
+        name, number = self.table.name, self.row
+        try:
+            for batch in self.table.batches(self.first, self.last, ["image"]):
+                for image in batch.column(0).to_pylist():
+                    yield f"{name}#{number}", _readable(image)
+                    number += 1
+        except ValueError as error:
+            if name.startswith(HUB):
+                raise
+            for unread in range(number, self.row + self.rows):
+                yield f"{name}#{unread}", _refusal(error, name)
 
 
-Shard = FileShard | TableShard
+@dataclass(frozen=True)
+class UnreadableTable:
+    """A file or folder that should hold rows and does not: one refusal, so that the others are answered.
+
+    Attributes:
+        path: Where it is.
+        error: What reading it raised.
+    """
+
+    path: str
+    error: ValueError
+
+    def __len__(self) -> int:
+        return 1
+
+    @property
+    def name(self) -> str:
+        """What it holds, the same in every process."""
+        return self.path
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """Where it is."""
+        return [self.path]
+
+    def slices(self) -> Iterator[tuple[str, UnreadableSlice]]:
+        """Its name and the refusal."""
+        yield self.path, _refusal(self.error, self.path)
+
+
+Shard = FileShard | TableShard | UnreadableTable
 
 
 def shards_of(paths: Sequence[str], size: int = SHARD) -> list[Shard]:
@@ -85,19 +121,24 @@ def shards_of(paths: Sequence[str], size: int = SHARD) -> list[Shard]:
         size: Slices of a shard; one of a table ends with the block that reaches it.
 
     Raises:
-        ValueError: A table cannot be read.
+        ValueError: A table on the Hub cannot be read.
     """
     shards: list[Shard] = []
     files: list[str] = []
     for path in paths:
-        tables = tables_of(path)
+        try:
+            tables = tables_of(path)
+        except ValueError as error:
+            if path.startswith(HUB):
+                raise
+            tables = [UnreadableTable(path, error)]
         if tables is None:
             files.extend(list_slices([path]))
             continue
         shards += _of_files(files, size)
         files = []
         for table in tables:
-            shards += _of_table(table, size)
+            shards += [table] if isinstance(table, UnreadableTable) else _of_table(table, size)
     return shards + _of_files(files, size)
 
 
@@ -112,6 +153,11 @@ def _of_table(table: SliceTable, size: int) -> Iterator[Shard]:
         if count >= size or (count and last == len(rows) - 1):
             yield TableShard(table, first, last, rows[first], count)
             first = last
+
+
+def _refusal(error: ValueError, name: str) -> UnreadableSlice:
+    """The error as the reason, without the name, which stands beside it."""
+    return UnreadableSlice(str(error).removeprefix(f"{name}: "))
 
 
 def _readable(image: dict | None) -> io.BytesIO | UnreadableSlice:

@@ -122,11 +122,29 @@ def test_a_table_that_is_broken_or_without_pictures_is_refused_in_a_sentence(mic
     pq.write_table(pa.table({"image": image}), "twice.parquet")
     (tables / "saved" / "test" / "state.json").write_text("{")
     (tables / "saved" / "train" / "state.json").write_text('{"_data_files": []}')
-    for path in ("broken.parquet", "labels.parquet", "text.parquet", "twice.parquet", "saved/train", "saved"):
-        result = run_ladnn("predict", path, "--model", micro_folder, "--output", "answers.csv")
-        assert (result.returncode, result.stdout) == (2, "")
-        assert path in result.stderr and "expected" in result.stderr and "Traceback" not in result.stderr
-    assert not (tables / "answers.csv").exists()
+    bad = ("broken.parquet", "labels.parquet", "text.parquet", "twice.parquet", "saved/train", "saved")
+    result = run_ladnn("predict", *bad, "part-0.parquet", "--model", micro_folder, "--format", "json")
+    assert (result.returncode, result.stderr) == (1, "")
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [answer["image"] for answer in answers[:6]] == list(bad)
+    assert all(answer["reason"].startswith("expected ") for answer in answers[:5])
+    assert answers[5]["reason"].startswith("saved/train: expected ")  # which of its splits it is
+    assert [answer["image"] for answer in answers[6:]] == [f"part-0.parquet#{row}" for row in range(20)]
+
+
+def test_rows_after_a_broken_place_of_a_table_are_refused_and_the_others_answered(micro_folder, tables):
+    group = pq.read_metadata("part-0.parquet").row_group(3).column(0)  # of five, of four rows each
+    content = bytearray((tables / "part-0.parquet").read_bytes())
+    place = group.dictionary_page_offset or group.data_page_offset
+    content[place : place + group.total_compressed_size] = bytes(group.total_compressed_size)
+    (tables / "part-0.parquet").write_bytes(content)
+    answers = answered("part-0.parquet", "part-1.parquet", "--model", micro_folder)
+    assert [answer["image"] for answer in answers] == [
+        *(f"part-0.parquet#{row}" for row in range(20)),
+        *(f"part-1.parquet#{row}" for row in range(20)),
+    ]
+    broken = ["rows of slices that can be read" in (answer["reason"] or "") for answer in answers]
+    assert broken == [False] * 12 + [True] * 8 + [False] * 20
 
 
 def write_images(path, kind, content, name):
@@ -139,15 +157,16 @@ def test_a_table_whose_text_is_no_text_is_refused_in_a_sentence(tables):
     content = (tables / "rows.parquet").read_bytes()
     (tables / "rows.parquet").write_bytes(content.replace(b"COVID.png", b"COVID\xffpng"))
     (shard,) = shards_of(["rows.parquet"])
-    with pytest.raises(ValueError, match=r"^rows\.parquet: expected rows of slices that can be read"):
-        list(shard.slices())
+    ((name, refusal),) = shard.slices()
+    assert name == "rows.parquet#0" and str(refusal).startswith("expected rows of slices that can be read")
 
 
 def test_a_data_set_whose_columns_have_no_readable_names_is_refused_in_a_sentence(tables):
     (path,) = (tables / "saved" / "test").glob("*.arrow")
     path.write_bytes(path.read_bytes().replace(b"caption", b"capti\xffn"))
-    with pytest.raises(ValueError, match=r"^saved/test: expected rows of slices that can be read"):
-        shards_of(["saved/test"])
+    (shard,) = shards_of(["saved/test"])
+    ((name, refusal),) = shard.slices()
+    assert name == "saved/test" and str(refusal).startswith("expected rows of slices that can be read")
 
 
 def test_a_row_without_a_picture_is_refused_and_names_no_file_of_this_machine(

@@ -9,7 +9,7 @@ from conftest import MICRO_SIZE, phantom_rows, run_ladnn, run_ladnn_alone
 from safetensors.torch import load_file, save_file
 from transformers import Trainer, TrainingArguments
 
-from ladnn_hf import LaDnnConfig, LaDnnForImageClassification, LaDnnImageProcessor
+from ladnn_hf import LaDnnConfig, LaDnnForImageClassification, LaDnnImageProcessor, recipes
 from ladnn_hf.augmentation import SliceDataset, strong
 from ladnn_hf.backbone_weights import load_backbone_weights, normalisation
 from ladnn_hf.calibration import choose_threshold, fit_scaling
@@ -82,10 +82,13 @@ def test_a_run_resumed_in_the_middle_of_an_epoch_ends_as_an_undisturbed_one(phan
 
 @pytest.mark.parametrize("averaged", [False, True])
 def test_a_model_trained_in_bfloat16_is_calibrated_as_it_will_answer(phantom_slices, tmp_path, averaged):
-    metrics = train_micro(phantom_slices, tmp_path / "run", "--max_steps", "6", "--bf16")
+    flags = ["--max_steps", "2"]  # few: without instructions for it, bfloat16 is slow
     if averaged:
-        (tmp_path / "run").rename(tmp_path / "one")
-        metrics = train_micro(phantom_slices, tmp_path / "run", "--bf16", "--average", str(tmp_path / "one"))
+        runs = [tmp_path / "1", tmp_path / "2"]
+        for run in runs:
+            train_micro(phantom_slices, run, *flags, "--seed", run.name)
+        flags = ["--average", *map(str, runs)]
+    metrics = train_micro(phantom_slices, tmp_path / "run", "--bf16", *flags)
     flags = ("--dataset", phantom_slices, "--split", "validation", "--output", tmp_path / "report")
     assert run_ladnn("evaluate", "--model", tmp_path / "run", *flags).returncode == 0
     report = json.loads((tmp_path / "report" / "report.json").read_text())
@@ -197,6 +200,13 @@ def test_the_published_recipe_is_the_papers():
     assert arguments.per_device_train_batch_size == 32
     assert arguments.metric_for_best_model == "eval_loss"
     assert arguments.num_train_epochs == 2, "a flag wins over the recipe"
+
+
+def test_bfloat16_on_a_processor_without_it_is_slow_and_said_to_be(monkeypatch):
+    monkeypatch.setattr(recipes, "_HAS_BFLOAT16", False)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    with pytest.warns(UserWarning, match="expected a processor with bfloat16 for --bf16, found one that"):
+        parse_arguments(["--dataset", "slices", "--output_dir", "run", "--use_cpu", "--bf16"])
 
 
 def test_help_lists_our_flags_and_the_trainers():
@@ -358,13 +368,17 @@ def test_an_average_of_runs_has_the_mean_of_their_weights_and_batch_statistics_o
 def test_runs_that_do_not_belong_together_are_not_averaged(phantom_slices, tmp_path):
     train_micro(phantom_slices, tmp_path / "1", "--max_steps", "1")
     train_micro(phantom_slices, tmp_path / "2", "--max_steps", "1", "--crop_to_lungs", "False", "--seed", "2")
-    (tmp_path / "list").mkdir()
-    (tmp_path / "list" / "metrics.json").write_text("[]")
+    told = json.loads((tmp_path / "2" / "metrics.json").read_text())
+    for name, content in (("list", []), ("published", told | {"recipe": "published"})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.json").write_text(json.dumps(content))
     for runs, sentence in (
         (("1", "2"), "expected the image processor of"),
         (("1", "none"), "expected a folder that `ladnn train` wrote"),
         (("1", "list"), "expected a folder that `ladnn train` wrote"),
         (("1", "1"), "expected runs of different seeds, found the seed 42"),
+        (("1",), "Expected several runs for --average, found .*1 alone"),
+        (("1", "published"), "expected the recipe bundled of .*1, found published"),
         (("1", "mean"), "expected a folder for the average, found one of its runs"),
     ):
         with pytest.raises(ValueError, match=sentence):
@@ -376,7 +390,9 @@ def test_runs_that_do_not_belong_together_are_not_averaged(phantom_slices, tmp_p
     other = datasets.load_from_disk(phantom_slices)
     other.save_to_disk(tmp_path / "other")
     with pytest.raises(ValueError, match=r"expected a run on \['other'\], found one on \['phantoms'\]"):
-        train_micro(tmp_path / "other", tmp_path / "mean", "--average", str(tmp_path / "1"))
+        train_micro(
+            tmp_path / "other", tmp_path / "mean", "--average", *(str(tmp_path / run) for run in "12")
+        )
 
 
 def test_augmentation_depends_on_seed_epoch_and_index_alone():
