@@ -28,7 +28,9 @@ def opened(output: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         return
     target = Path(os.path.realpath(output))
-    if not target.parent.is_dir() or target.is_dir():
+    if target.is_dir():
+        raise ValueError(f"{output}: expected a file, found a folder; name a file in it.")
+    if not target.parent.is_dir():
         raise ValueError(f"{output}: expected a file in a folder that is there, found none; name another.")
     direct = target.exists() and not target.is_file()
     path = target if direct else target.with_name(f".{target.name[:100]}-{os.getpid()}")

@@ -79,7 +79,7 @@ def _package_file(name: str) -> Path:
     if match is None:
         raise ValueError(
             f"Expected tf_efficientnet_lite0, lite1 or lite2 for weights from a package, found {name}; "
-            "give `--backbone_weights` `timm` or a file."
+            "give `--backbone_weights` `timm`, `none` or a file."
         )
     number = match[1]
     try:
@@ -99,10 +99,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         ValueError: There is no such file, or it holds something else.
     """
     if not path.is_file():
-        raise ValueError(
-            f"{path}: expected a weights file, found none; name one (`--backbone_weights` also takes `timm`, "
-            "`package` or `none`)."
-        )
+        raise ValueError(f"{path}: expected a file of weights, found none; check the name.")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -28,7 +28,8 @@ def series_place(source: str | Path | BinaryIO) -> tuple[str, float] | None:
     is_open = hasattr(source, "read")
     try:
         with contextlib.nullcontext(source) if is_open else open(source, "rb") as stream:
-            if not is_dicom(stream.read(PREAMBLE), "" if is_open else Path(source).suffix):
+            name = getattr(source, "name", "") if is_open else source
+            if not is_dicom(stream.read(PREAMBLE), Path(str(name)).suffix):
                 return None
             stream.seek(0)
             with refused_in_silence():

@@ -25,7 +25,7 @@ class LaDnnImageProcessor(BaseImageProcessor):
             every scanner; a slice in which no lungs are found is shown whole.
 
     Raises:
-        ValueError: `size` lacks a key, or mean and deviation have different lengths.
+        ValueError: `size` is none of at least 32 by 32 pixels, or mean and deviation have different lengths.
     """
 
     model_input_names: ClassVar[list[str]] = ["pixel_values"]
@@ -39,15 +39,17 @@ class LaDnnImageProcessor(BaseImageProcessor):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.size = dict(size or {"height": 224, "width": 224})
         self.image_mean = list(image_mean or [0.5, 0.5, 0.5])
         self.image_std = list(image_std or [0.5, 0.5, 0.5])
         self.crop_to_lungs = crop_to_lungs
-        if set(self.size) != {"height", "width"}:
+        size = {"height": 224, "width": 224} if size is None else size
+        named = isinstance(size, dict) and set(size) == {"height", "width"}
+        if not named or min(size.values()) < 32:
             raise ValueError(
-                f"LaDnnImageProcessor expects `size` with the keys height and width, found {self.size}; "
-                'write for example {"height": 224, "width": 224}.'
+                "LaDnnImageProcessor expects `size` with height and width, each at least 32 pixels, found "
+                f'{size}; write for example {{"height": 224, "width": 224}}.'
             )
+        self.size = dict(size)
         if len(self.image_mean) != len(self.image_std):
             raise ValueError(
                 "LaDnnImageProcessor expects as many values in `image_std` as in `image_mean`, found "

@@ -117,11 +117,12 @@ class Predictor:
                 of what could not be read already, which become refusals.
 
         Raises:
-            TypeError: It is one path, or one of them is nothing of this.
+            TypeError: It is one slice, or one of them is nothing of this.
         """
-        if isinstance(images, (str, Path)):
+        if isinstance(images, (str, Path, Image.Image, Slice)):
             raise TypeError(
-                f"expected several slices, found {images!r}; `list_slices` lists those of a folder."
+                f"expected several slices, found {images!r}; call the predictor for one, and `list_slices` "
+                "for those of a folder."
             )
         images = iter(images)
         first = list(islice(images, 2))

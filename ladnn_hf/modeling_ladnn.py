@@ -164,8 +164,14 @@ class LaDnnForImageClassification(PreTrainedModel):
             `LaDnnOutput`.
 
         Raises:
-            ValueError: Labels do not have the shape of the logits.
+            ValueError: There are other channels than `config.num_channels`, or labels do not have the shape
+                of the logits.
         """
+        if pixel_values.ndim != 4 or pixel_values.shape[1] != self.config.num_channels:
+            raise ValueError(
+                f"Expected pixel_values of shape (N, {self.config.num_channels}, H, W), found "
+                f"{tuple(pixel_values.shape)}; make them with LaDnnImageProcessor."
+            )
         indices = min(_STAGES, len(self.backbone.feature_info))
         features, stages = self.backbone.forward_intermediates(pixel_values, indices=indices)
         pooled = self.dropout(self.backbone.forward_head(features, pre_logits=True))

@@ -13,7 +13,7 @@ from PIL import Image
 from .labels import LESIONS
 from .phantom_canvas import GRID, X, Y, blur, curves, cut, ellipse, grow_tree, mix, noise, scatter
 from .phantom_lesions import draw_lesion
-from .preprocessing_ladnn import apply_window
+from .slices import windowed
 
 _AIR, _FAT, _MUSCLE, _BLOOD, _MARROW, _CORTEX = -1000, -100, 50, 42, 250, 700
 
@@ -139,7 +139,7 @@ def draw_phantom(
         An image of mode "L".
     """
     hu = draw_phantom_hu(findings, level=level, size=size, seed=seed)
-    return Image.fromarray(apply_window(hu, window_level, window_width))
+    return windowed(hu, (window_level, window_width))
 
 
 def _draw_body(hu: np.ndarray, rng: np.random.Generator, apex: float) -> _Oval:

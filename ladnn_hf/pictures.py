@@ -79,9 +79,11 @@ def decode(stream: BinaryIO) -> Image.Image:
             "in the lung window."
         ) from error
     except _BROKEN as error:
-        raise UnreadableSlice(
-            "expected a whole image file, found a broken one; export or copy it again."
-        ) from error
+        raise _broken() from error
+
+
+def _broken() -> UnreadableSlice:
+    return UnreadableSlice("expected a whole image file, found a broken one; export or copy it again.")
 
 
 def _check_packing(picture: Image.Image) -> None:
@@ -109,14 +111,18 @@ def to_slice(picture: Image.Image, window: tuple[float, float]) -> Slice:
     floats up to 1 by 255.
 
     Args:
-        picture: Any mode.
+        picture: Any mode; it may be open and not yet decoded.
         window: Level and width in HU.
 
     Raises:
-        UnreadableSlice: It is neither grey nor in colour, or deeper than 16 bits.
+        UnreadableSlice: It cannot be decoded, is neither grey nor in colour, or deeper than 16 bits.
         ValueError: The window has no width.
     """
     hu, doubts = None, ()
+    try:
+        picture.load()
+    except _BROKEN as error:
+        raise _broken() from error
     try:
         if picture.mode.startswith(_DEEP_MODES):
             values = np.asarray(turn(picture)).astype(np.float32)

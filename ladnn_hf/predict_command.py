@@ -44,7 +44,7 @@ def predict(arguments: argparse.Namespace) -> int:
                     "expected --output, a file that the processes share, found none; name one that all see."
                 )
             if arguments.attention:
-                arguments.attention.mkdir(parents=True, exist_ok=True)
+                _make_folder(arguments.attention)
             predictor = Predictor(arguments.model, gate=not arguments.no_gate, engine=arguments.engine)
             shards = shards_of(arguments.paths)
             _check_apart(arguments.output, shards)
@@ -136,6 +136,16 @@ def _check_apart(output: Path | None, shards: Iterable[Shard]) -> None:
             raise ValueError(
                 f"{output}: expected a file for the answers, found one of the slices; name another."
             )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"{folder}: expected a folder for the maps, which can be made, found none ({error.strerror}); "
+            "name another."
+        ) from error
 
 
 def _settings(arguments: argparse.Namespace, predictor: Predictor) -> Iterator[str]:

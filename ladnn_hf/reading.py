@@ -18,6 +18,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 """Pictures of a folder that are taken for slices; so are `DICOM_SUFFIXES`."""
 MIN_SIDE = 32
 """Shortest side in pixels: below it no lesion can be seen."""
+_SEVERAL = "Its file holds several pictures, of which the first is read; save each as a file of its own."
 
 
 def open_slice(
@@ -143,7 +144,11 @@ def _read(
     with _opened(source) as stream:
         if _holds_dicom(source, stream):
             return read_frame(stream, window, frame)
-        return to_slice(decode(stream), window)
+        picture = decode(stream)
+    slice_ = to_slice(picture, window)
+    if not getattr(picture, "is_animated", False):  # formats of one picture alone do not know the word
+        return slice_
+    return replace(slice_, doubts=(*slice_.doubts, _SEVERAL))
 
 
 def _holds_dicom(source: str | Path | BinaryIO, stream: BinaryIO) -> bool:

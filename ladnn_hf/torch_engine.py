@@ -9,7 +9,7 @@ import torch
 from .checkpoints import load_checkpoint
 from .network_output import NetworkOutput
 
-ERRORS = (RuntimeError,)
+ERRORS = (RuntimeError, ValueError)
 """What PyTorch raises on slices of another shape."""
 
 

@@ -83,7 +83,7 @@ def _files(path: str) -> Iterator[tuple[str, Source]]:
         yield name, lambda: refusal
         return
     for member, read in members.items():
-        yield f"{name}/{member}", partial(_unpacked, read, path)
+        yield f"{name}/{member}", partial(_unpacked, read, path, member)
 
 
 def _opened(source: Source) -> str | io.BytesIO:
@@ -100,9 +100,11 @@ def _place(source: Source) -> tuple[str, float] | None:
         return None
 
 
-def _unpacked(read: Reader, path: str) -> io.BytesIO | UnreadableSlice:
+def _unpacked(read: Reader, path: str, member: str) -> io.BytesIO | UnreadableSlice:
     try:
-        return io.BytesIO(read())
+        stream = io.BytesIO(read())
+        stream.name = member  # by whose suffix DICOM without a preamble is known
+        return stream
     except ValueError as error:
         return UnreadableSlice(_without_path(error, path))
 

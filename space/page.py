@@ -2,17 +2,17 @@
 
 import os
 
-import about
 import api
 import batch
 import collection
 import gradio as gr
 import single_slice
+from about import about_html
 from data_facts import data_html, read_facts
 from full_queue import say_the_wait
 from look import EXAMPLES
 from operating_points import OperatingPoints
-from texts import I18N, language_of, text
+from texts import I18N, TEXTS, language_of, text
 
 from ladnn_hf import Predictor
 from ladnn_hf.model_folder import read_report, scored_on
@@ -37,9 +37,8 @@ def build_page(model: str | None = None, contributions: collection.Collection | 
     """
     predictor = Predictor(model)
     _warm_up(predictor)
-    report = read_report(predictor.folder)
+    points, chapters = _read_report(predictor)
     facts = read_facts()
-    points = OperatingPoints(scored_on(report, "validation"))
     with gr.Blocks(title="LA-DNN", analytics_enabled=False, delete_cache=(600, 1200)) as page:
         head = gr.HTML(elem_id="head", apply_default_css=False)
         tabs = {name: gr.Tab(I18N(f"tab_{name}")) for name in TABS}
@@ -60,7 +59,7 @@ def build_page(model: str | None = None, contributions: collection.Collection | 
             subtitle, notice = text("subtitle", language), text("notice", language)
             return (
                 f"<header><div><h1>LA-DNN</h1><p>{subtitle}</p></div><p class='notice'>{notice}</p></header>",
-                about.about_html(report, predictor.threshold, predictor.band, language),
+                chapters[language],
                 data_html(facts, language),
                 *(gr.update(label=text(f"tab_{name}", language)) for name in tabs),
             )
@@ -72,6 +71,25 @@ def build_page(model: str | None = None, contributions: collection.Collection | 
     page.queue(max_size=QUEUE)
     say_the_wait(page._queue)
     return page
+
+
+def _read_report(predictor: Predictor) -> tuple[OperatingPoints, dict[str, str]]:
+    """Of the report beside the weights: operating points to choose from, and by language what About says.
+
+    Raises:
+        ValueError: It is not what `ladnn evaluate` writes; said before the first visitor meets it.
+    """
+    report = read_report(predictor.folder)
+    try:
+        points = OperatingPoints(scored_on(report, "validation"))
+        threshold, band = predictor.threshold, predictor.band
+        points.at(threshold)
+        return points, {language: about_html(report, threshold, band, language) for language in TEXTS}
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{predictor.folder}: expected a report.json as `ladnn evaluate` writes it, found another; write "
+            "it again, or remove it."
+        ) from error
 
 
 def _warm_up(predictor: Predictor) -> None:

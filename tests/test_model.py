@@ -156,10 +156,16 @@ def test_an_unknown_backbone_is_named_with_the_remedy():
 
 
 def test_the_processor_says_what_is_wrong_with_its_settings():
-    with pytest.raises(ValueError, match="keys height and width"):
-        LaDnnImageProcessor(size={"shortest_edge": 224})
+    for size in ({"shortest_edge": 224}, 224, {"height": 0, "width": 224}):
+        with pytest.raises(ValueError, match="`size` with height and width, each at least 32 pixels, found"):
+            LaDnnImageProcessor(size=size)
     with pytest.raises(ValueError, match="as many values"):
         LaDnnImageProcessor(image_mean=[0.5], image_std=[0.5, 0.5, 0.5])
+
+
+def test_slices_of_other_channels_than_the_models_are_refused_in_a_sentence(micro_model):
+    with pytest.raises(ValueError, match=r"of shape \(N, 3, H, W\), found \(1, 1, 64, 64\)"):
+        micro_model(torch.zeros(1, 1, 64, 64))
 
 
 def test_the_processor_reads_pictures_arrays_and_tensors_alike(phantom):

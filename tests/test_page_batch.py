@@ -10,8 +10,9 @@ import zipfile
 import pytest
 from batch_inputs import expand
 from conftest import ROOT, run_ladnn
+from dicom_files import to_hu, write_dicom
 
-from ladnn_hf import Predictor
+from ladnn_hf import Predictor, draw_phantom
 
 EXAMPLES = ROOT / "space" / "examples"
 pytestmark = pytest.mark.browser
@@ -105,6 +106,15 @@ def test_a_zipped_series_is_one_too_and_what_is_no_longer_kept_stops_nothing(dic
     answers = list(Predictor(gate=False).predict(one.open() for one in given))
     assert ["give it again" in (answer.reason or "") for answer in answers] == [True] * 2 + [False] * 5
     assert all(answer.slice.hu is not None for answer in answers[2:])
+
+
+def test_dicom_without_a_preamble_in_a_zip_is_known_by_its_name(tmp_path):
+    hu = to_hu(draw_phantom(["GGO"], size=96, seed=1))
+    path = write_dicom(tmp_path / "slice.dcm", hu, preamble=False)
+    with zipfile.ZipFile(tmp_path / "bare.zip", "w") as archive:
+        archive.write(path, "study/slice.dcm")
+    (one,) = expand([str(tmp_path / "bare.zip")])
+    assert one.series and Predictor(gate=False)(one.open()).slice.hu is not None
 
 
 def test_a_batch_that_is_stopped_keeps_what_is_done(page, tmp_path):

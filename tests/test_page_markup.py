@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import zipfile
 from html.parser import HTMLParser
 
@@ -13,6 +14,7 @@ from batch import answer_all, draw
 from batch_inputs import expand
 from data_facts import FACTS, data_html
 from dicom_files import to_hu, write_dicom
+from page import build_page
 from PIL import Image, PngImagePlugin
 from pydicom.uid import generate_uid
 from texts import TEXTS, failure
@@ -97,6 +99,14 @@ def test_names_and_metadata_are_text_in_every_answer(given, language):
         answer = predictor(path)
         assert is_harmless(answer_html(answer, None, language) + view_html(answer, language, EVIL, 0.6))
     assert is_harmless(failure(EVIL, language).message)
+
+
+@pytest.mark.parametrize("report", [{"split": "test"}, {"validation": {"operating_points": [{}]}}], ids=str)
+def test_a_report_that_is_none_is_said_before_the_page_opens(tmp_path, report):
+    shutil.copytree(BUNDLED, tmp_path / "model")
+    (tmp_path / "model" / "report.json").write_text(json.dumps(report))
+    with pytest.raises(ValueError, match=r"model: expected a report\.json as `ladnn evaluate` writes it"):
+        build_page(str(tmp_path / "model"))
 
 
 @pytest.mark.parametrize("language", TEXTS)

@@ -40,6 +40,7 @@ def test_a_phantom_is_dark_lungs_in_a_bright_body_in_air():
         ({"findings": ["cough"]}, "found 'cough'"),
         ({"level": 2}, "level must be between 0 and 1"),
         ({"size": 8}, "size must be at least 32"),
+        ({"window_width": 0}, "expected a window of a width above 0 HU"),
     ],
 )
 def test_what_cannot_be_drawn_is_named(wrong, named):

@@ -158,13 +158,21 @@ def test_output_goes_through_a_link_and_to_a_device_and_replaces_neither(micro_f
 
 
 @pytest.mark.parametrize(
-    "flags", [("--output", "bare"), ("--output", "no/a.csv"), ("--attention", "good.png")]
+    ("flags", "sentence"),
+    [
+        (("--output", "bare"), "bare: expected a file, found a folder"),
+        (("--output", "no/a.csv"), "no/a.csv: expected a file in a folder that is there, found none"),
+        (
+            ("--attention", "good.png"),
+            "good.png: expected a folder for the maps, which can be made, found",
+        ),
+    ],
 )
-def test_a_place_that_cannot_be_written_is_wrong_usage_before_any_work(micro_folder, mixed, flags):
+def test_a_place_that_cannot_be_written_is_wrong_usage_before_any_work(micro_folder, mixed, flags, sentence):
     before = sorted(mixed.rglob("*"))
     result = run_ladnn("predict", "good.png", "--model", micro_folder, *flags)
     assert (result.returncode, result.stdout) == (2, "")
-    assert len(result.stderr.strip().splitlines()) == 1
+    assert result.stderr.startswith(f"ladnn predict: {sentence}") and result.stderr.count("\n") == 1
     assert sorted(mixed.rglob("*")) == before
 
 
@@ -278,9 +286,10 @@ def test_what_is_no_slice_at_all_is_an_error_of_the_caller(micro_folder, given):
         Predictor(micro_folder)(given)
 
 
-def test_one_path_is_not_taken_for_many(micro_folder):
-    with pytest.raises(TypeError, match=r"expected several slices, found 'good\.png'"):
-        next(Predictor(micro_folder).predict("good.png"))
+def test_one_slice_is_not_taken_for_many(micro_folder, phantom):
+    for one in ("good.png", phantom):
+        with pytest.raises(TypeError, match=r"expected several slices, found .*call the predictor for one"):
+            next(Predictor(micro_folder).predict(one))
 
 
 def test_rows_of_a_hub_that_does_not_answer_are_one_sentence(mixed):

@@ -135,7 +135,16 @@ def test_hounsfield_units_stored_with_an_offset_raise_a_doubt_and_windowed_greys
 )
 def test_only_the_first_frame_of_a_moving_picture_is_read(phantom, kind):
     moving = saved(phantom, **kind, save_all=True, append_images=[phantom.rotate(90)] * 3)
-    assert np.array_equal(np.asarray(read_slice(io.BytesIO(moving))), np.asarray(phantom))
+    slice_ = open_slice(io.BytesIO(moving))
+    assert np.array_equal(np.asarray(slice_.grey), np.asarray(phantom))
+    assert any("holds several pictures, of which the first is read" in doubt for doubt in slice_.doubts)
+
+
+def test_a_picture_that_is_open_and_turns_out_broken_is_refused_as_broken(phantom):
+    half = saved(phantom, "PNG")
+    with Image.open(io.BytesIO(half[: len(half) // 2])) as picture:
+        with pytest.raises(UnreadableSlice, match="expected a whole image file, found a broken one"):
+            open_slice(picture)
 
 
 def test_inks_and_a_colour_profile_give_the_same_slice(phantom):

@@ -20,7 +20,7 @@ from ladnn_hf.picture_checks import why_blank, why_far, why_unlike_ct
 from ladnn_hf.reading import UnreadableSlice, read_slice
 from ladnn_hf.slice_dataset import SPLITS
 
-BEGINNINGS = ("expected ", "The file ", "The slice ", "Only ", "Grey values ")
+BEGINNINGS = ("expected ", "The file ", "The slice ", "Only ", "Its file ", "Its grey ")
 """Of refusals and doubts."""
 
 

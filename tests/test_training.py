@@ -219,7 +219,7 @@ def test_help_lists_our_flags_and_the_trainers():
     ("flags", "sentence"),
     [
         (["--dataset", "nowhere"], "nowhere: expected a saved slice data set, found none"),
-        (["--backbone_weights", "nowhere.safetensors"], "expected a weights file, found none"),
+        (["--backbone_weights", "nowhere.safetensors"], "expected a file of weights, found none"),
         (["--backbone_weights", "package"], "Expected tf_efficientnet_lite0, lite1 or lite2"),
         (["--backbone_weights", __file__], "expected safetensors or a torch state dictionary"),
         (["--backbone", "nonesuch"], "found 'nonesuch'"),
