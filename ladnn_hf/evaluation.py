@@ -172,7 +172,7 @@ def _facts(
         "operating_points": operating_points(labels, scores.covid),
         "lesions": lesion_scores(lesions, scores.lesions),
         "training": read_training(folder),
-        "versions": {name: version(name) for name in ("ladnn_hf", "onnxruntime", "pillow", "numpy")},
+        "versions": {name: version(name) for name in ("ladnn_hf", predictor.engine, "pillow", "numpy")},
     }
 
 

@@ -78,7 +78,8 @@ class Predictor:
     """
 
     def __init__(self, model: str | Path | None = None, *, gate: bool = True, engine: str | None = None):
-        self.folder = folder = model_folder(model)
+        # Of a model on the Hub an export alone is fetched, where there is one.
+        self.folder = folder = model_folder(model, whole=engine == "torch")
         config = read_json(folder, "config.json")
         processor = read_json(folder, "preprocessor_config.json")
         _check(folder, config, processor)
@@ -96,6 +97,7 @@ class Predictor:
         shape = (len(self._mean), *self._size)
         self._cores = usable_cores()
         self._engine = open_engine(folder, config, shape, name=engine, cores=self._cores)
+        self.engine = self._engine.name
 
     def __call__(self, image: Readable) -> Prediction:
         """Answer one slice, on all cores."""

@@ -32,6 +32,9 @@ class NetworkOutput(NamedTuple):
 class Engine(Protocol):
     """A network that is ready to answer, on all its cores; several threads may call it at once."""
 
+    name: str
+    """Of the package that runs it, a key of `engines.ENGINES`."""
+
     def __call__(self, pixel_values: np.ndarray) -> NetworkOutput:
         """Answer for `pixel_values`, float32 (N, C, H, W)."""
 

@@ -26,6 +26,8 @@ class OnnxEngine:
         ERRORS: It is no export.
     """
 
+    name = "onnxruntime"
+
     def __init__(self, path: Path, cores: int):
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is said in our words

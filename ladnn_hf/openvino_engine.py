@@ -30,6 +30,8 @@ class OpenVinoEngine:
         ERRORS: It is no export.
     """
 
+    name = "openvino"
+
     def __init__(self, path: Path, cores: int):
         # `Core.read_model` would try one format after the other, and print what each has against the file.
         reader = FrontEndManager().load_by_framework(_FORMATS[path.suffix])

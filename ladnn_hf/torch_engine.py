@@ -23,6 +23,8 @@ class TorchEngine:
         ValueError: It holds no whole model.
     """
 
+    name = "torch"
+
     def __init__(self, folder: Path):
         self._model, _ = load_checkpoint(folder)
         self._turn = threading.Lock()

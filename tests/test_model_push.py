@@ -236,6 +236,12 @@ def test_only_what_answers_is_fetched_even_if_a_download_breaks_off(published, p
     assert fetched == {"config.json", "preprocessor_config.json", "report.json", "model.onnx"}
 
 
+def test_weights_are_fetched_for_the_engine_that_runs_them(published, phantom_file, in_package, tmp_path):
+    case = ["predict", phantom_file, "--model", REPO, "--engine", "torch", "--format", "json"]
+    (said,) = commands(published.hub.environment(tmp_path), case)
+    assert json.loads(said.out)["covid_probability"] == pytest.approx(in_package.covid_probability, abs=1e-4)
+
+
 def test_a_download_broken_off_for_good_is_said_and_completed_by_the_next(published, phantom_file, tmp_path):
     environment = published.hub.environment(tmp_path)
     case = ["predict", phantom_file, "--model", REPO, "--format", "json"]
