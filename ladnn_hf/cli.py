@@ -121,7 +121,11 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--dataset", required=True, help="folder that `ladnn data build` or `from-folder` wrote"
     )
-    evaluate.add_argument("--split", default="test", help="the split to score (default: test)")
+    evaluate.add_argument(
+        "--split",
+        default="test",
+        help="the split to score, or with --answers what to call the rows of Parquet files (default: test)",
+    )
     evaluate.add_argument(
         "--external",
         nargs="+",

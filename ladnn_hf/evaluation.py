@@ -39,6 +39,7 @@ from .run_scores import (
 from .score_table import Scored, audited_rows, changed_rows, external_row, lung_rows, official_row
 from .slice_dataset import load_slices, to_lesion_labels, values_of
 from .slice_scores import REFUSED_PROBABILITY, SliceScores, score_slices
+from .slice_tables import HUB
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -136,7 +137,7 @@ def evaluate_answers(model: str | None, answers: Path, dataset: str, split: str 
         model: The model that answered, as `evaluate` takes it.
         answers: JSON lines, an answer for each row.
         dataset: What was answered; see `read_answers`.
-        split: The split of it.
+        split: The split of it; of Parquet files, what the report calls their rows.
 
     Returns:
         As `evaluate` does, with the row of the split as it is alone: the others ask about changed slices.
@@ -160,7 +161,7 @@ def _facts(
     return {
         "model": Path(predictor.name).name if Path(predictor.name).is_absolute() else predictor.name,
         "weights_sha256": weights_sha256(folder),
-        "dataset": Path(dataset).name,
+        "dataset": dataset.removeprefix(HUB) if dataset.startswith(HUB) else Path(dataset).name,
         "split": split,
         "slices": len(labels),
         "refused": int((scores.decisions == "refused").sum()),

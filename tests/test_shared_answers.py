@@ -103,13 +103,20 @@ def test_a_data_set_on_the_hub_is_streamed(micro_folder, tables, hub):
     environment = hub.environment(tables)
     sent = run_python(send, cwd=tables, env=environment)
     assert sent.returncode == 0, sent.stderr
-    for name, count in (("", COUNT), ("/data/part-1*", 20)):
+    for name, count in (("/data/part-1*", 20), ("", COUNT)):
         arguments = ("predict", f"hf://datasets/tester/slices@main{name}", "--model", micro_folder)
         result = run_ladnn_alone(*arguments, "--format", "json", cwd=tables, env=environment)
         assert (result.returncode, len(result.stdout.splitlines())) == (0, count), result.stderr
         assert json.loads(result.stdout.splitlines()[-1])["image"] == (
             "hf://datasets/tester/slices@main/data/part-1.parquet#19"
         )
+    (tables / "answers.jsonl").write_text(result.stdout)
+    arguments = ("--answers", "answers.jsonl", "--model", micro_folder, "--output", "report")
+    dataset = ("--dataset", "hf://datasets/tester/slices@main", "--split", "all")
+    result = run_ladnn_alone("evaluate", *dataset, *arguments, cwd=tables, env=environment)
+    assert result.returncode == 0, result.stderr
+    report = json.loads((tables / "report" / "report.json").read_text())
+    assert (report["dataset"], report["split"]) == ("datasets/tester/slices@main", "all")
     nowhere = run_ladnn_alone("predict", "hf://datasets/tester/none", env=environment)
     assert nowhere.returncode == 2 and "expected" in nowhere.stderr and "Traceback" not in nowhere.stderr
 
