@@ -74,10 +74,7 @@ def export_onnx(model: Path, output: Path) -> None:
         ValueError: `output` is there already, or `model` is no model folder.
     """
     with new_folder(output) as folder:
-        network, processor = load_checkpoint(model)
-        network.save_pretrained(folder)
-        processor.save_pretrained(folder)
-        write_onnx(network, folder)
+        _write_with_onnx(model, folder)
 
 
 def export_openvino(model: Path, output: Path) -> None:
@@ -91,13 +88,17 @@ def export_openvino(model: Path, output: Path) -> None:
     from .openvino_engine import openvino  # an extra: only those who export for it need it
 
     with new_folder(output) as folder:
-        network, processor = load_checkpoint(model)
-        network.save_pretrained(folder)
-        processor.save_pretrained(folder)
-        write_onnx(network, folder)
+        _write_with_onnx(model, folder)
         converted = openvino.Core().read_model(folder / ONNX)
         openvino.save_model(converted, folder / OPENVINO, compress_to_fp16=False)
         (folder / ONNX).unlink()
+
+
+def _write_with_onnx(model: Path, folder: Path) -> None:
+    network, processor = load_checkpoint(model)
+    network.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    write_onnx(network, folder)
 
 
 def write_onnx(network: LaDnnForImageClassification, folder: Path) -> None:

@@ -10,6 +10,7 @@ from api import NETWORK, QUICK
 from texts import I18N, failure, language_of, reason_in, text
 
 from ladnn_hf import CLASSES, LESION_NAMES, Predictor
+from ladnn_hf.contribution_form import LONGEST_LINE, LONGEST_REPORT
 from ladnn_hf.contribution_sync import HubSync
 from ladnn_hf.contributions import ContributionStore, Receipt, StoreUnavailable
 
@@ -87,8 +88,10 @@ def build(page: gr.Blocks, predictor: Predictor, collection: Collection | None) 
             lesions = gr.CheckboxGroup(
                 list(LESION_NAMES), label=I18N("contribute_lesions"), elem_id="lesions"
             )
-            report = gr.Textbox(label=I18N("contribute_report"), lines=3, max_length=2000, elem_id="report")
-            source = gr.Textbox(label=I18N("contribute_source"), max_length=200, elem_id="source")
+            report = gr.Textbox(
+                label=I18N("contribute_report"), lines=3, max_length=LONGEST_REPORT, elem_id="report"
+            )
+            source = gr.Textbox(label=I18N("contribute_source"), max_length=LONGEST_LINE, elem_id="source")
             consent = gr.Checkbox(label=I18N("consent"), elem_id="consent")
             send = gr.Button(I18N("contribute_send"), variant="primary", elem_id="send")
             thanks = gr.HTML(elem_id="thanks", apply_default_css=False)
