@@ -53,6 +53,8 @@ def write_audit(report: dict[str, Any], slices: DatasetDict, output: Path) -> No
 def write_cleaned(report: dict[str, Any], slices: DatasetDict, output: Path) -> dict[str, int]:
     """Write the data set without the slices that an audit proves wrong, and the table of those.
 
+    A split of which nothing is left is left out: no command could learn from it or score it.
+
     Args:
         report: What `audit` found.
         slices: The data set.
@@ -78,7 +80,8 @@ def write_cleaned(report: dict[str, Any], slices: DatasetDict, output: Path) -> 
                 yield row
 
     features = next(iter(slices.values())).features
-    write_rows({split: kept(split) for split in slices}, features, output / "cleaned")
+    left = [split for split, rows in slices.items() if lost[split] < len(rows)]
+    write_rows({split: kept(split) for split in left}, features, output / "cleaned")
     return lost
 
 

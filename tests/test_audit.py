@@ -224,12 +224,17 @@ def test_any_data_set_with_images_and_labels_can_be_audited(tmp_path):
     rows = [{"image": {"bytes": content(drawn(at)), "path": None}, "label": at % 2} for at in range(4)]
     rows.append({"image": {"bytes": b"no picture", "path": None}, "label": 0})
     rows.append({"image": None, "label": 1})
-    DatasetDict(train=Dataset.from_list(rows, features=bare)).save_to_disk(tmp_path / "bare")
+    wrong = Dataset.from_list(rows[4:], features=bare)  # no slice of it is left
+    DatasetDict(train=Dataset.from_list(rows, features=bare), test=wrong).save_to_disk(tmp_path / "bare")
     result, report = audited(tmp_path / "bare", tmp_path / "audit", "--exclude")
     assert result.returncode == 0
     found = [places(finding) for finding in of_kind(report, "unreadable")]
-    assert found == [[("train", "row 4")], [("train", "row 5")]] and report["file_only"] is None
-    assert len(load_from_disk(tmp_path / "audit" / "cleaned")["train"]) == 4
+    assert found == [
+        [(split, f"row {row}")] for split, row in (("train", 4), ("train", 5), ("test", 0), ("test", 1))
+    ]
+    assert report["file_only"] is None
+    cleaned = load_from_disk(tmp_path / "audit" / "cleaned")
+    assert {name: len(rows) for name, rows in cleaned.items()} == {"train": 4}
 
 
 def test_a_name_that_is_html_is_shown_as_text(tmp_path):
