@@ -25,7 +25,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "num_train_epochs": 15,
         "metric_for_best_model": "eval_loss",
     },
-    # What made each of the runs that the bundled checkpoint averages.
+    # What made each of the runs that the bundled checkpoint averages, but for how opacities are drawn: nearer
+    # to COVID-19 since (benchmarks/experiments.md, session seven).
     "bundled": {
         "backbone": "tf_efficientnet_lite0",
         "backbone_weights": "package",
@@ -123,8 +124,8 @@ class SliceArguments:
     drawn_opacities: float = field(
         default=0.0,
         metadata={
-            "help": "share of the negatives into whose lungs ground glass or consolidation is drawn, which "
-            "makes them positives, so that frame and scanner tell nothing"
+            "help": "share of the negatives into whose lungs ground glass or consolidation is drawn, maybe "
+            "with the other lesions, which makes them positives, so that frame and scanner tell nothing"
         },
     )
     mixup: float = field(default=0.0, metadata={"help": "alpha of mixup; 0 for none"})

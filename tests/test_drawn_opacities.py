@@ -28,21 +28,22 @@ def drawn(healthy):
 
 
 def test_opacities_are_denser_than_lung_no_denser_than_tissue_and_on_the_lungs_alone(healthy, drawn):
-    near_lungs = binary_dilation(find_lungs(Image.fromarray(healthy)), np.ones((3, 3)))
-    near_lungs = near_lungs.repeat(2, axis=0).repeat(2, axis=1)
-    tissue = np.median(healthy[~near_lungs & (healthy > 60)])
+    lungs = find_lungs(Image.fromarray(healthy)).repeat(2, axis=0).repeat(2, axis=1)
+    near_lungs = binary_dilation(lungs, np.ones((13, 13)))
+    tissue = np.median(healthy[~lungs & (healthy > 60)])
     for changed, _ in drawn:
         denser = changed.astype(int) - healthy
         assert denser.min() >= 0 and denser.max() > 20
-        assert changed[denser > 0].max() <= tissue + 2
+        assert (changed[denser > 0] > tissue + 2).mean() < 0.1  # of vessels that are thicker
         assert not denser[~near_lungs].any()
 
 
-def test_labels_say_ground_glass_and_consolidation_and_leave_the_rest_open(drawn):
+def test_labels_say_which_lesions_are_drawn(drawn):
     labels = np.array([labels for _, labels in drawn])
     assert labels[:, [GGO, CSLD]].max(axis=1).min() == 1, "something is drawn in each"
-    assert 0 < labels[:, GGO].mean() < 1 and 0 < labels[:, CSLD].mean() < 1
-    assert np.isnan(np.delete(labels, [GGO, CSLD], axis=1)).all()
+    assert (0 < labels.mean(axis=0)).all() and (labels.mean(axis=0) < 1).all()
+    ggo, csld, paved, bronchi, septa = labels.T
+    assert (paved <= ggo).all() and (paved <= septa).all() and (bronchi <= csld).all()
 
 
 def test_consolidation_hides_what_ground_glass_veils(healthy, drawn):
