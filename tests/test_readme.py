@@ -16,7 +16,7 @@ COMMANDS = [
 ]
 SNIPPETS = [block for kind, block in BLOCKS if kind == "python"]
 LIMITS = {  # what keeps a long command short here
-    "ladnn train": ["--max_steps", "1", "--per_device_train_batch_size", "2"],
+    "ladnn train": ["--max_steps", "1", "--per_device_train_batch_size", "2", "--image_size", "64"],
     "ladnn train --dataset covid_ct --recipe published": ["--backbone_weights", "none"],  # else from the Hub
 }
 FINDS = (  # what is in COVID-CT, so these end with status 1
