@@ -337,10 +337,10 @@ def to_lesion_labels(lesions: Iterable[Sequence[float] | None]) -> np.ndarray:
 def stream_rows(rows: Dataset) -> Iterator[dict]:
     """The rows one by one, images as `{"bytes", "path"}` and labels as numbers.
 
-    Args:
-        rows: A split as `load_slices` gives it, or rows chosen from one, with all of its columns.
-
     They are read from the files and not through the memory map, whose pages fill the memory.
+
+    Args:
+        rows: A split as `load_slices` gives it, whole and with all of its columns.
 
     Raises:
         ValueError: A file is broken.
