@@ -66,10 +66,11 @@ def averaged_runs(runs: Sequence[str], trained_on: list[str]) -> list[dict[str, 
                 f"{run}: expected a run on {trained_on}, found one on {metrics['trained_on']}; give its data "
                 "sets to --dataset and --also."
             )
-        if metrics["recipe"] != told[0]["recipe"]:
+        recipe, first = metrics.get("recipe"), told[0].get("recipe")
+        if recipe != first:
             raise ValueError(
-                f"{run}: expected the recipe {told[0]['recipe']} of {runs[0]}, found {metrics['recipe']}; "
-                "average runs of one recipe."
+                f"{run}: expected the recipe {first} of {runs[0]}, found {recipe}; average runs of one "
+                "recipe."
             )
     names = ("command", "seed", "train_seconds", "device", "cores")
     return [{name: metrics.get(name) for name in names} for metrics in told]

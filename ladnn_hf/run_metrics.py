@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-_WRITTEN = {"command", "recipe", "seed", "trained_on", "validation"}
+_WRITTEN = {"command", "seed", "trained_on", "validation"}
 """What others read of it."""
 
 
