@@ -1,4 +1,7 @@
-"""Draw the Space's thumbnail: a phantom's answer in the page's own look, in Chromium."""
+"""Draw the Space's thumbnail: a phantom's answer in the page's own look, in Chromium.
+
+The picture names the weights that answered, so that a test can tell that it is not of older ones.
+"""
 
 import io
 import shutil
@@ -6,6 +9,7 @@ import sys
 from pathlib import Path
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import sync_playwright
 
 SPACE = Path(__file__).resolve().parents[1] / "space"
@@ -15,6 +19,7 @@ from answer_html import answer_html, view_html  # noqa: E402
 from texts import text  # noqa: E402
 
 from ladnn_hf import Predictor  # noqa: E402
+from ladnn_hf.model_folder import BUNDLED, weights_sha256  # noqa: E402
 
 SIZE = {"width": 1200, "height": 630}
 LAYOUT = """
@@ -45,5 +50,7 @@ with sync_playwright() as playwright:
     window.set_content(page)
     drawn = Image.open(io.BytesIO(window.screenshot())).convert("RGB")
     browser.close()
-drawn.quantize(128).save(SPACE / "thumbnail.png", optimize=True)
+answered_by = PngInfo()
+answered_by.add_text("weights_sha256", weights_sha256(BUNDLED))
+drawn.quantize(128).save(SPACE / "thumbnail.png", optimize=True, pnginfo=answered_by)
 print(SPACE / "thumbnail.png")

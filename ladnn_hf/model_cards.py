@@ -51,7 +51,7 @@ def stored_facts(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any] | N
     if any("rows" not in report for report in reports):
         raise ValueError(
             f"{folder / 'report.json'}: expected what `ladnn evaluate` writes, found one without rows, as "
-            "version 0.1.0 wrote it; run `ladnn evaluate` again or remove it."
+            "earlier versions wrote; run `ladnn evaluate` again or remove it."
         )
     return reports, read_training(folder)
 

@@ -126,19 +126,20 @@ def shards_of(paths: Sequence[str], size: int = SHARD) -> list[Shard]:
     shards: list[Shard] = []
     files: list[str] = []
     for path in paths:
+        rows: list[Shard] = []
         try:
             tables = tables_of(path)
         except ValueError as error:
             if path.startswith(HUB):
                 raise
-            tables = [UnreadableTable(path, error)]
+            tables, rows = [], [UnreadableTable(path, error)]
         if tables is None:
             files.extend(list_slices([path]))
             continue
-        shards += _of_files(files, size)
-        files = []
         for table in tables:
-            shards += [table] if isinstance(table, UnreadableTable) else _of_table(table, size)
+            rows += _of_table(table, size)
+        shards += _of_files(files, size) + rows
+        files = []
     return shards + _of_files(files, size)
 
 

@@ -7,6 +7,8 @@ from conftest import ROOT
 from huggingface_hub import SpaceCard
 from PIL import Image
 
+from ladnn_hf.model_folder import BUNDLED, weights_sha256
+
 SPACE = ROOT / "space"
 
 
@@ -24,3 +26,8 @@ def test_the_thumbnail_is_small_and_of_the_size_that_other_sites_show():
     with Image.open(SPACE / card.thumbnail) as picture:
         assert picture.size == (1200, 630)
     assert (SPACE / card.thumbnail).stat().st_size < 250_000
+
+
+def test_the_thumbnail_shows_what_the_bundled_checkpoint_answers():
+    with Image.open(SPACE / "thumbnail.png") as picture:
+        assert picture.text["weights_sha256"] == weights_sha256(BUNDLED), "run benchmarks/draw_thumbnail.py"
