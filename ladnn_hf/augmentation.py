@@ -18,6 +18,7 @@ from torchvision.transforms import v2
 from .decoded_slices import DecodedSlices, NetworkView, WholeView
 from .drawn_opacities import draw_opacities
 from .image_processing_ladnn import LaDnnImageProcessor
+from .labels import CLASSES
 from .preprocessing_ladnn import to_pixel_values
 from .slice_dataset import NO_LESIONS
 
@@ -93,9 +94,11 @@ class SliceDataset(torch.utils.data.Dataset):
         folder: Where the decoded slices are kept; None for memory.
         drawn: Share of the negatives into which opacities are drawn, which makes them positives; what was
             drawn is their lesion label where other rows have lesion labels.
+        drawn_epochs: How many epochs, from the first on, show no positive that is one: in place of each
+            stands a negative of its source with opacities drawn in, and no other has them.
 
     Raises:
-        ValueError: `drawn` is no share that leaves negatives.
+        ValueError: A source has no negatives to draw into.
     """
 
     def __init__(
@@ -107,9 +110,8 @@ class SliceDataset(torch.utils.data.Dataset):
         groups: np.ndarray | None = None,
         folder: Path | None = None,
         drawn: float = 0.0,
+        drawn_epochs: int = 0,
     ):
-        if not 0 <= drawn < 1:
-            raise ValueError(f"Expected --drawn_opacities from 0 to below 1, found {drawn}; give a share.")
         view = NetworkView(processor) if augmentation is None else WholeView(processor)
         self.slices = DecodedSlices(rows, view, folder)
         self.labels = torch.tensor(rows["label"][:])
@@ -121,7 +123,17 @@ class SliceDataset(torch.utils.data.Dataset):
         self.augmentation = augmentation
         self.seed = seed
         self.drawn = drawn
+        self.drawn_epochs = drawn_epochs
         self._groups = [] if groups is None else [np.flatnonzero(groups == g) for g in np.unique(groups)]
+        self._sources = np.zeros(len(rows), dtype=int) if groups is None else groups // len(CLASSES)
+        negatives = np.flatnonzero(self.labels == 0)
+        self._negatives = {
+            source: negatives[self._sources[negatives] == source] for source in np.unique(self._sources)
+        }
+        if drawn_epochs and not all(map(len, self._negatives.values())):
+            raise ValueError(
+                "Expected negatives in each source for --drawn_first, found a source without; leave it out."
+            )
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # data loader's workers see it
 
     def set_epoch(self, epoch: int) -> None:
@@ -141,9 +153,10 @@ class SliceDataset(torch.utils.data.Dataset):
         """
         counts, index = index < len(self), index % len(self)
         row = self._chosen(index) if self._groups else index
-        grey, label, lesions = self.slices[row], self.labels[row], self.lesion_labels[row]
-        if self.augmentation is not None:
-            grey, label, lesions = self._changed(grey, label, lesions, index)
+        if self.augmentation is None:
+            grey, label, lesions = self._slice(row)
+        else:
+            grey, label, lesions = self._changed(row, index)
         size = (self.processor.size["height"], self.processor.size["width"])
         pixel_values = to_pixel_values(
             Image.fromarray(grey), size, self.processor.image_mean, self.processor.image_std
@@ -162,12 +175,19 @@ class SliceDataset(torch.utils.data.Dataset):
         again, place = divmod(int(self._epoch) * turns + turn, len(members))
         return int(members[_order(self.seed, group, again, len(members))[place]])
 
-    def _changed(
-        self, grey: np.ndarray, label: Tensor, lesions: Tensor, index: int
-    ) -> tuple[np.ndarray, Tensor, Tensor]:
+    def _slice(self, row: int) -> tuple[np.ndarray, Tensor, Tensor]:
+        return self.slices[row], self.labels[row], self.lesion_labels[row]
+
+    def _changed(self, row: int, index: int) -> tuple[np.ndarray, Tensor, Tensor]:
         seeds = np.random.SeedSequence((self.seed, int(self._epoch), index))
         generator = np.random.default_rng(seeds)
-        if label == 0 and generator.random() < self.drawn and (opaque := draw_opacities(grey, generator)):
+        drawn = self.drawn
+        if self._epoch < self.drawn_epochs:
+            drawn = int(self.labels[row])
+            if drawn:
+                row = generator.choice(self._negatives[self._sources[row]])
+        grey, label, lesions = self._slice(row)
+        if label == 0 and generator.random() < drawn and (opaque := draw_opacities(grey, generator)):
             grey, label = opaque[0], torch.tensor(1)
             if self._teaches_lesions:
                 lesions = torch.from_numpy(opaque[1])

@@ -128,6 +128,13 @@ class SliceArguments:
             "with the other lesions, which makes them positives, so that frame and scanner tell nothing"
         },
     )
+    drawn_first: float = field(
+        default=0.0,
+        metadata={
+            "help": "share of the epochs, the first ones, in which each positive is a negative of its source "
+            "with opacities drawn in; the last ones then learn the real positives"
+        },
+    )
     mixup: float = field(default=0.0, metadata={"help": "alpha of mixup; 0 for none"})
     adam_l2: bool = field(default=False, metadata={"help": "Adam with L2, not AdamW"})
     lesion_task: bool = field(
@@ -165,6 +172,8 @@ def parse_arguments(argv: list[str]) -> tuple[SliceArguments, TrainingArguments]
         parser.error("the following arguments are required: --output_dir")
     for name, holds, expected in (
         ("sensitivity", 0 < flags["sensitivity"] <= 1, "above 0 and at most 1"),
+        ("drawn_opacities", 0 <= flags["drawn_opacities"] < 1, "from 0 to below 1"),
+        ("drawn_first", 0 <= flags["drawn_first"] <= 1, "from 0 to 1"),
         ("mixup", 0 <= flags["mixup"] < math.inf, "from 0 on"),
     ):
         if not holds:

@@ -66,8 +66,12 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     decoded = Path(arguments.output_dir) / "decoded"
     with arguments.main_process_first(desc="decoding"):
         with room_for_the_run(arguments.output_dir):
+            # An average takes its batch statistics from slices like those that its runs learned last.
+            drawn_first = 0 if averaged else slices.drawn_first
             train_slices = SliceDataset(
-                train_rows, processor, augmentation, arguments.seed, groups, decoded, slices.drawn_opacities
+                *(train_rows, processor, augmentation, arguments.seed, groups, decoded),
+                drawn=slices.drawn_opacities,
+                drawn_epochs=round(drawn_first * arguments.num_train_epochs),
             )
             validation_slices = SliceDataset(validations[0], processor, folder=decoded)
     trainer = LaDnnTrainer(

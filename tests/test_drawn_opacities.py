@@ -83,3 +83,33 @@ def test_negatives_with_drawn_opacities_are_learned_as_positives_and_others_stay
         assert after["labels"] == (1 if is_changed else row % 2)
         learns_lesions = teaches_lesions and (is_changed or row == 1)
         assert after["lesion_labels"].isnan().all() != learns_lesions
+
+
+def test_at_first_each_positive_is_a_negative_of_its_source_with_opacities_and_later_itself():
+    def marked(source, label, seed):
+        greys = np.array(draw_phantom([], size=96, seed=seed))
+        greys[:6] = 60 + 90 * source + 45 * label
+        return Image.fromarray(greys)
+
+    groups = np.arange(24) % 4
+    labels = groups % 2
+    pictures = [marked(group // 2, group % 2, seed) for seed, group in enumerate(groups)]
+    rows = datasets.Dataset.from_dict({"image": pictures, "label": labels})
+    processor = LaDnnImageProcessor(size={"height": 96, "width": 96})
+    slices = SliceDataset(rows, processor, torch.nn.Identity(), groups=groups, drawn_epochs=2)
+    marks = torch.stack([item["pixel_values"][0, :4].mean() for item in SliceDataset(rows, processor)])
+    healthy = slices.labels == 0
+
+    def seen(epoch):
+        """Of each slice of an epoch the group by its mark, and its label."""
+        slices.set_epoch(epoch)
+        for item in slices:
+            group = groups[(marks - item["pixel_values"][0, :4].mean()).abs().argmin()]
+            yield int(group), int(item["labels"])
+
+    for epoch in (0, 1):
+        assert sorted(seen(epoch)) == [(0, 0)] * 6 + [(0, 1)] * 6 + [(2, 0)] * 6 + [(2, 1)] * 6
+    assert sorted(seen(2)) == [(0, 0)] * 6 + [(1, 1)] * 6 + [(2, 0)] * 6 + [(3, 1)] * 6
+    with pytest.raises(ValueError, match="Expected negatives in each source for --drawn_first"):
+        positive = rows.select(np.flatnonzero(~healthy))
+        SliceDataset(positive, processor, torch.nn.Identity(), drawn_epochs=1)

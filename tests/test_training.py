@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import MICRO_SIZE, phantom_rows, run_ladnn, run_ladnn_alone
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import Trainer, TrainingArguments
 
@@ -94,6 +95,26 @@ def test_a_model_trained_in_bfloat16_is_calibrated_as_it_will_answer(phantom_sli
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     for name, (value, *_) in (report["probabilities"] | report["at_threshold"]).items():
         assert metrics["validation"][name] == pytest.approx(value, abs=1e-5), name
+
+
+def test_a_run_on_drawn_positives_alone_learns_nothing_from_the_real_ones(phantom_slices, tmp_path):
+    other = datasets.load_from_disk(phantom_slices)
+    blank = Image.new("L", (64, 64), 90)
+    other["train"] = other["train"].map(
+        lambda row: {"image": blank if row["label"] else row["image"]}, features=FEATURES
+    )
+    other.save_to_disk(tmp_path / "other")
+    flags = ("--num_train_epochs", "2")
+    weights = {}
+    for share in ("1", "0.5"):
+        for data in (phantom_slices, tmp_path / "other"):
+            output = tmp_path / share / data.name
+            train_micro(data, output, *flags, "--drawn_first", share)
+            weights[share, data.name] = load_file(output / "model.safetensors")
+    learned = [name for name in weights["1", "other"] if name.startswith("backbone.")]
+    for share, same in (("1", True), ("0.5", False)):
+        pairs = ((weights[share, "phantoms"][name], weights[share, "other"][name]) for name in learned)
+        assert all(torch.equal(one, two) for one, two in pairs) == same
 
 
 def test_frozen_stages_keep_the_weights_they_had_and_the_others_learn(phantom_slices, tmp_path):
