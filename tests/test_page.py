@@ -278,6 +278,8 @@ def test_the_about_tab_has_the_reports_numbers(page):
     page.get_by_role("tab", name="About").click()
     page.locator("#about h2").first.wait_for()
     text = page.inner_text("#about")
+    link = page.locator("#about a").first
+    assert "underline" in link.evaluate("link => getComputedStyle(link).textDecorationLine")
     for row in report["rows"]:
         value, low, high = row["auc"]
         assert term_in(row["title"], "en") in text and f"{value:.3f} ({low:.3f}–{high:.3f})" in text
