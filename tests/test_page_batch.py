@@ -124,7 +124,7 @@ def test_a_batch_that_is_stopped_keeps_what_is_done(page, tmp_path):
     cancel = page.get_by_role("button", name="Cancel")
     assert cancel.is_disabled(), "nothing runs"
     page.get_by_role("button", name="Answer all").click()
-    page.wait_for_selector("#summary progress")
+    page.wait_for_selector("#summary progress:not([value='0'])")
     cancel.click()
     page.wait_for_selector("#table tbody tr")
     page.wait_for_selector("#cancel:disabled")
