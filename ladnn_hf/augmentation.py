@@ -16,6 +16,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from .decoded_slices import DecodedSlices, NetworkView, WholeView
+from .drawn_findings import draw_finding
 from .drawn_opacities import draw_opacities
 from .image_processing_ladnn import LaDnnImageProcessor
 from .labels import CLASSES
@@ -94,6 +95,8 @@ class SliceDataset(torch.utils.data.Dataset):
         folder: Where the decoded slices are kept; None for memory.
         drawn: Share of the negatives into which opacities are drawn, which makes them positives; what was
             drawn is their lesion label where other rows have lesion labels.
+        drawn_findings: Share of the negatives that stay negatives into which findings of other diseases are
+            drawn.
         drawn_epochs: How many epochs, from the first on, show no positive that is one: in place of each
             stands a negative of its source with opacities drawn in, and no other has them.
 
@@ -110,6 +113,7 @@ class SliceDataset(torch.utils.data.Dataset):
         groups: np.ndarray | None = None,
         folder: Path | None = None,
         drawn: float = 0.0,
+        drawn_findings: float = 0.0,
         drawn_epochs: int = 0,
     ):
         view = NetworkView(processor) if augmentation is None else WholeView(processor)
@@ -123,6 +127,7 @@ class SliceDataset(torch.utils.data.Dataset):
         self.augmentation = augmentation
         self.seed = seed
         self.drawn = drawn
+        self.drawn_findings = drawn_findings
         self.drawn_epochs = drawn_epochs
         self._groups = [] if groups is None else [np.flatnonzero(groups == g) for g in np.unique(groups)]
         self._sources = np.zeros(len(rows), dtype=int) if groups is None else groups // len(CLASSES)
@@ -191,6 +196,9 @@ class SliceDataset(torch.utils.data.Dataset):
             grey, label = opaque[0], torch.tensor(1)
             if self._teaches_lesions:
                 lesions = torch.from_numpy(opaque[1])
+        elif label == 0 and generator.random() < self.drawn_findings:
+            found = draw_finding(grey, generator)
+            grey = grey if found is None else found
         state = torch.get_rng_state()
         # torch.manual_seed takes longer than the changes
         torch.default_generator.manual_seed(int(seeds.generate_state(1)[0]))

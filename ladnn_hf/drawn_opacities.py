@@ -10,21 +10,24 @@ consolidation hides them and may leave bronchi open; septa around either may be 
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 from scipy.ndimage import distance_transform_edt, gaussian_filter, maximum_filter
 
 from .labels import LESIONS
-from .lungs_ladnn import GRID, find_lungs, grow
+from .lung_drawing import (
+    CELLS,
+    COLUMN,
+    ROW,
+    at_size_of,
+    filled,
+    lines,
+    lungs_to_draw_in,
+    noise,
+    soft_lungs,
+    tissue_around,
+)
 
-_CELLS = 2 * GRID
-"""Height and width of the grid that is drawn on: septa are thinner than a cell in which lungs are found."""
-_ROW, _COLUMN = np.mgrid[0:_CELLS, 0:_CELLS].astype(np.float32)
-_RIM = 4
-"""Cells beyond the lungs that are drawn on: no aerated rim is left, and tissue is not changed by it."""
 _LEAST_WEIGHT = 0.1
 """Weight of tissue below which an opacity cannot be seen."""
-_AIR = 60
-"""Grey below which what lies around the lungs is air, not tissue."""
 
 
 def draw_opacities(grey: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray] | None:
@@ -38,20 +41,18 @@ def draw_opacities(grey: np.ndarray, generator: np.random.Generator) -> tuple[np
         The changed slice, uint8 (H, W), and its lesion labels, (5,) in the order of `LESIONS`, 1 for what was
         drawn and 0 for the others. None where no lungs are found, or the opacities cannot be seen.
     """
-    found = find_lungs(Image.fromarray(grey))
-    if found is None:
+    lungs = lungs_to_draw_in(grey)
+    if lungs is None:
         return None
-    lungs = np.asarray(Image.fromarray(found).resize((_CELLS, _CELLS), Image.Resampling.NEAREST))
     extent = _extent(lungs, generator)
     weight, labels = _filled(extent, generator)
-    weight *= gaussian_filter(grow(lungs, _RIM).astype(np.float32), 1)
+    weight *= soft_lungs(lungs)
     if (weight * lungs).max() < _LEAST_WEIGHT:
         return None
     changed = grey.astype(np.float32)
     if generator.random() < 0.5:
         changed = _with_thick_vessels(changed, extent.veil * (1 - extent.core) * lungs, generator)
-    changed += _at_size_of(grey, weight) * np.maximum(_tissue(grey, found) - changed, 0)
-    return changed.clip(0, 255).astype(np.uint8), labels
+    return filled(changed, weight, tissue_around(grey, lungs)), labels
 
 
 class _Extent(NamedTuple):
@@ -65,23 +66,21 @@ class _Extent(NamedTuple):
 def _extent(lungs: np.ndarray, generator: np.random.Generator) -> _Extent:
     """Some patches, in every fifth slice beside a band along the pleura."""
     draw = generator.uniform
-    ragged = draw(0.1, 0.35) * _noise(draw(8, 18), generator) + draw(0.05, 0.2) * _noise(
-        draw(3, 6), generator
-    )
+    ragged = draw(0.1, 0.35) * noise(draw(8, 18), generator) + draw(0.05, 0.2) * noise(draw(3, 6), generator)
     from_pleura = distance_transform_edt(lungs).astype(np.float32)
     banded = generator.random() < 0.2
     veil, core = (
-        _band(lungs, from_pleura, ragged, generator) if banded else np.zeros((2, _CELLS, _CELLS), np.float32)
+        _band(lungs, from_pleura, ragged, generator) if banded else np.zeros((2, CELLS, CELLS), np.float32)
     )
     backwards = draw(0, 2.5) if generator.random() < 0.8 else draw(-1, 0)
-    taste = lungs * np.exp(backwards * _ROW / _CELLS - from_pleura / draw(4, 28))
+    taste = lungs * np.exp(backwards * ROW / CELLS - from_pleura / draw(4, 28))
     chance = taste.cumsum(dtype=np.float64)
     radius, largest = np.sqrt(lungs.sum() / np.pi), draw(0.15, 0.5)
     few = banded or generator.random() < 0.3
     for _ in range(generator.integers(1, 4) if few else generator.integers(2, 13)):
-        row, column = divmod(int(np.searchsorted(chance, generator.random() * chance[-1])), _CELLS)
+        row, column = divmod(int(np.searchsorted(chance, generator.random() * chance[-1])), CELLS)
         across, tilt = radius * draw(0.08, largest), draw(0, np.pi)
-        x, y = _COLUMN - column, _ROW - row
+        x, y = COLUMN - column, ROW - row
         along = (x * np.cos(tilt) + y * np.sin(tilt)) / across
         aside = (y * np.cos(tilt) - x * np.sin(tilt)) / (across * draw(0.4, 1))
         distance = np.sqrt(along * along + aside * aside) + ragged  # np.hypot takes three times as long
@@ -99,9 +98,9 @@ def _band(
     start = rows[0] + draw(0.2, 0.75) * (rows[-1] - rows[0])
     thick = draw(4, 30) * np.clip(1 + 1.5 * ragged, 0.1, 3)
     veil = np.clip((thick - from_pleura) / (draw(0.2, 0.8) * thick), 0, 1)
-    veil *= np.clip((_ROW - start) / 25 + ragged, 0, 1)
+    veil *= np.clip((ROW - start) / 25 + ragged, 0, 1)
     if generator.random() < 0.35:
-        veil *= (_COLUMN < _CELLS / 2) == (generator.random() < 0.5)
+        veil *= (COLUMN < CELLS / 2) == (generator.random() < 0.5)
     return veil, np.clip(2 * veil - draw(0.4, 1.2), 0, 1)
 
 
@@ -113,21 +112,21 @@ def _filled(extent: _Extent, generator: np.random.Generator) -> tuple[np.ndarray
     paved = ground_glass and generator.random() < 0.35
     open_bronchi = consolidated and generator.random() < 0.35
     thick_septa = generator.random() < 0.25
-    grain = np.clip(1 + draw(0, 0.3) * _noise(draw(0.8, 3), generator), 0.3, 1.6)
-    weight = np.zeros((_CELLS, _CELLS), np.float32)
+    grain = np.clip(1 + draw(0, 0.3) * noise(draw(0.8, 3), generator), 0.3, 1.6)
+    weight = np.zeros((CELLS, CELLS), np.float32)
     if ground_glass:
         weight = draw(0.12, 0.65) * extent.veil * grain
     if paved:
-        net = draw(0.25, 0.5) * _lines(draw(2, 4), draw(0.15, 0.3), generator)
+        net = draw(0.25, 0.5) * lines(draw(2, 4), draw(0.15, 0.3), generator)
         weight = draw(0.6, 1) * weight + net * np.clip(2 * extent.veil, 0, 1)
     if consolidated:
         solid = extent.core * np.clip(grain, 0.8, 1.2)
         if open_bronchi:
-            solid *= 1 - draw(0.6, 1) * _lines(draw(7, 12), draw(0.08, 0.14), generator)
+            solid *= 1 - draw(0.6, 1) * lines(draw(7, 12), draw(0.08, 0.14), generator)
         weight = np.maximum(weight, solid)
     if thick_septa:
         around = np.clip(2 * gaussian_filter(np.maximum(extent.veil, extent.core), draw(4, 10)), 0, 1)
-        septa = draw(0.4, 0.8) * _lines(draw(5, 10), draw(0.06, 0.12), generator)
+        septa = draw(0.4, 0.8) * lines(draw(5, 10), draw(0.06, 0.12), generator)
         weight = np.maximum(weight, around * septa)
     present = {
         "GGO": ground_glass, "Csld": consolidated, "CrPa": paved, "AirBr": open_bronchi,
@@ -140,33 +139,5 @@ def _with_thick_vessels(values: np.ndarray, where: np.ndarray, generator: np.ran
     """The slice with what is bright grown by about one hundredth of its width, to some degree."""
     size = max(2, round(generator.uniform(0.006, 0.016) * values.shape[1]))
     thick = gaussian_filter(maximum_filter(values, size), size / 3)
-    degree = generator.uniform(0.3, 0.8) * _at_size_of(values, np.clip(2 * where, 0, 1))
+    degree = generator.uniform(0.3, 0.8) * at_size_of(values, np.clip(2 * where, 0, 1))
     return values + degree * np.maximum(thick - values, 0)
-
-
-def _tissue(grey: np.ndarray, lungs: np.ndarray) -> float:
-    """The grey of what lies around the lungs."""
-    height, width = grey.shape
-    around = grey[np.asarray(Image.fromarray(~lungs).resize((width, height), Image.Resampling.NEAREST))]
-    return np.median(around[around > _AIR]) if (around > _AIR).any() else 255
-
-
-def _at_size_of(grey: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    height, width = grey.shape
-    picture = Image.fromarray(cells.astype(np.float32))
-    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
-
-
-def _lines(sigma: float, width: float, generator: np.random.Generator) -> np.ndarray:
-    """A net of lines, 0 to 1: where noise that is smooth over `sigma` cells changes its sign."""
-    return np.exp(-np.square(_noise(sigma, generator) / width) / 2)
-
-
-def _noise(sigma: float, generator: np.random.Generator) -> np.ndarray:
-    """Noise of unit variance, smooth over `sigma` cells; what is smooth is made of fewer cells."""
-    step = 4 if sigma >= 8 else 2 if sigma >= 4 else 1
-    coarse = generator.standard_normal((_CELLS // step, _CELLS // step), dtype=np.float32)
-    smooth = gaussian_filter(coarse, sigma / step)
-    if step > 1:
-        smooth = np.asarray(Image.fromarray(smooth).resize((_CELLS, _CELLS), Image.Resampling.BICUBIC))
-    return smooth / smooth.std()

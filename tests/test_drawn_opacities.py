@@ -1,4 +1,4 @@
-"""Opacities drawn into slices: where they lie, how they look, and what they make of a label."""
+"""Opacities and other findings drawn into slices: where they lie, and what they make of a label."""
 
 import datasets
 import numpy as np
@@ -10,6 +10,7 @@ from scipy.ndimage import binary_dilation
 
 from ladnn_hf import LaDnnImageProcessor, draw_phantom
 from ladnn_hf.augmentation import SliceDataset
+from ladnn_hf.drawn_findings import draw_finding
 from ladnn_hf.drawn_opacities import draw_opacities
 from ladnn_hf.labels import LESIONS
 from ladnn_hf.lungs_ladnn import GRID, find_lungs
@@ -56,8 +57,42 @@ def test_consolidation_hides_what_ground_glass_veils(healthy, drawn):
     assert densest[CSLD] > densest[GGO] + 20
 
 
+def test_findings_of_other_diseases_are_of_many_sizes_and_on_the_lungs_alone(healthy):
+    lungs = find_lungs(Image.fromarray(healthy)).repeat(2, axis=0).repeat(2, axis=1)
+    near_lungs = binary_dilation(lungs, np.ones((13, 13)))
+    shares = []
+    for seed in range(60):
+        denser = draw_finding(healthy, np.random.default_rng(seed)).astype(int) - healthy
+        assert denser.min() >= 0 and not denser[~near_lungs].any()
+        shares.append((denser[lungs] > 8).mean())
+    assert min(shares) < 0.05 and max(shares) > 0.5, "from a nodule to a veil over all"
+    assert np.mean([0 < share for share in shares]) > 0.9
+
+
 def test_without_lungs_nothing_is_drawn():
-    assert draw_opacities(np.full((64, 64), 128, np.uint8), np.random.default_rng(0)) is None
+    blank = np.full((64, 64), 128, np.uint8)
+    assert draw_opacities(blank, np.random.default_rng(0)) is None
+    assert draw_finding(blank, np.random.default_rng(0)) is None
+
+
+def test_slices_with_findings_of_other_diseases_stay_negatives_beside_those_with_opacities():
+    pictures = [draw_phantom([], size=96, seed=seed) for seed in range(40)]
+    labels = [seed % 2 for seed in range(40)]
+    rows = datasets.Dataset.from_dict({"image": pictures, "label": labels})
+    processor = LaDnnImageProcessor(size={"height": MICRO_SIZE, "width": MICRO_SIZE})
+    same = torch.nn.Identity()
+    plain = list(SliceDataset(rows, processor, same, seed=1))
+    mixed = list(SliceDataset(rows, processor, same, seed=1, drawn=0.5, drawn_findings=0.5))
+    changed = [
+        not torch.equal(a["pixel_values"], b["pixel_values"]) for a, b in zip(plain, mixed, strict=True)
+    ]
+    of_negatives = [
+        (int(item["labels"]), is_changed) for item, is_changed in zip(mixed[::2], changed[::2], strict=True)
+    ]
+    assert not any(changed[1::2]) and all(item["labels"] == 1 for item in mixed[1::2])
+    for kind in ((1, True), (0, True), (0, False)):
+        assert of_negatives.count(kind) >= 2, kind
+    assert (1, False) not in of_negatives
 
 
 @pytest.mark.parametrize("teaches_lesions", [True, False])
