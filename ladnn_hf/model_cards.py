@@ -98,9 +98,10 @@ def _rendered(
 ) -> str:
     folder = model_card_folder()
     facts = yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8"))
-    hours = ((training or {}).get("train_seconds") or 0) / 3600
-    cores = (training or {}).get("cores")
-    energy = hours * cores * facts["watts_a_core"] / 1000 if cores else None
+    runs = list(_with_teachers(training)) if training else []
+    seconds, cores = ([run.get(name) for run in runs] for name in ("train_seconds", "cores"))
+    hours = 0 if None in seconds else sum(seconds) / 3600
+    energy = hours * cores[0] * facts["watts_a_core"] / 1000 if len(set(cores) - {None}) == 1 else None
     card = render(
         folder,
         "model_card.md.jinja",
@@ -117,12 +118,20 @@ def _rendered(
         reports=reports,
         bodies=[to_body(report) for report in reports],
         training=training,
+        teachers=runs[1:],
         learned=(training or {}).get("trained_on", []),
         hours=hours,
         energy=energy,
     )
     ModelCard(card)  # parses what it holds, or says why not
     return card
+
+
+def _with_teachers(training: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What training wrote, and what was written of the teachers, theirs included."""
+    yield training
+    for teacher in training.get("taught_by", ()):
+        yield from _with_teachers(teacher)
 
 
 def _limits(config: LaDnnConfig) -> list[str]:

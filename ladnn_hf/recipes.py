@@ -101,6 +101,13 @@ class SliceArguments:
             "anew; calibrated and written like a run"
         },
     )
+    teachers: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "learn the diagnosis from what these models say together in place of its labels: folders "
+            "or OWNER/NAME@REVISION; lesions are learned from their labels as ever"
+        },
+    )
     backbone: str = field(default="tf_efficientnet_lite0", metadata={"help": "any timm model name"})
     backbone_weights: str = field(
         default="package",
@@ -126,6 +133,14 @@ class SliceArguments:
         metadata={
             "help": "share of the negatives into whose lungs ground glass or consolidation is drawn, maybe "
             "with the other lesions, which makes them positives, so that frame and scanner tell nothing"
+        },
+    )
+    drawn_findings: float = field(
+        default=0.0,
+        metadata={
+            "help": "share of the other negatives into whose lungs findings of other diseases are drawn "
+            "(nodules, fluid, a veil, patches around the hilum); they stay negatives, so that not all "
+            "that is drawn is COVID-19"
         },
     )
     drawn_first: float = field(
@@ -173,6 +188,7 @@ def parse_arguments(argv: list[str]) -> tuple[SliceArguments, TrainingArguments]
     for name, holds, expected in (
         ("sensitivity", 0 < flags["sensitivity"] <= 1, "above 0 and at most 1"),
         ("drawn_opacities", 0 <= flags["drawn_opacities"] < 1, "from 0 to below 1"),
+        ("drawn_findings", 0 <= flags["drawn_findings"] <= 1, "from 0 to 1"),
         ("drawn_first", 0 <= flags["drawn_first"] <= 1, "from 0 to 1"),
         ("mixup", 0 <= flags["mixup"] < math.inf, "from 0 on"),
     ):

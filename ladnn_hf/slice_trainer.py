@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from .augmentation import NOT_COUNTED, SliceDataset
+from .distillation import Teachers
 from .hub_training import HubTrainer
 from .loss_ladnn import joint_loss
 from .resuming import room_for_the_run
@@ -63,10 +64,11 @@ class LaDnnTrainer(HubTrainer):
 
     loss_is_scaled_for_ga = True
 
-    def __init__(self, *args, mixup: float = 0.0, **kwargs):
+    def __init__(self, *args, mixup: float = 0.0, teachers: Teachers | None = None, **kwargs):
         # Only where there is a function of the loss does Trainer count the slices of a whole step.
         super().__init__(*args, compute_loss_func=joint_loss, **kwargs)
         self.mixup = mixup
+        self.teachers = teachers
 
     def _run_epoch(self, *args, **kwargs) -> None:
         if self.state.global_step < self.state.max_steps:
@@ -79,7 +81,11 @@ class LaDnnTrainer(HubTrainer):
             super()._save_checkpoint(*args, **kwargs)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """The joint loss; in training with mixup, of mixed slices against the labels of both."""
+        """The joint loss; in training with mixup, of mixed slices against the labels of both.
+
+        With teachers, what they say of the slices, mixed as they are, stands for the labels of the diagnosis;
+        those of the lesions stay.
+        """
         if not model.training:
             outputs = model(**inputs)
             return (outputs.loss, outputs) if return_outputs else outputs.loss
@@ -91,6 +97,13 @@ class LaDnnTrainer(HubTrainer):
             order = torch.randperm(len(pixel_values)).to(pixel_values.device)
             pixel_values = share * pixel_values + (1 - share) * pixel_values[order]
             mixed = [(share, labels, lesions), (1 - share, labels[order], lesions[order])]
+        if self.teachers:
+            with torch.no_grad():
+                said = self.teachers(pixel_values)
+            mixed = [
+                (share, torch.where(labels == NOT_COUNTED, labels, said), lesions)
+                for share, labels, lesions in mixed
+            ]
         outputs = model(pixel_values=pixel_values)
         loss = sum(
             share * self._loss(outputs, labels, lesions, num_items_in_batch)

@@ -21,6 +21,7 @@ from .calibration import choose_band, choose_threshold, fit_scaling
 from .checkpoints import load_checkpoint
 from .configuration_ladnn import LaDnnConfig
 from .depthwise import with_float32_gradients
+from .distillation import Teachers, taught_by
 from .gate import fit_gate, validation_splits
 from .image_processing_ladnn import LaDnnImageProcessor
 from .metrics import decision_metrics, lesion_metrics, probability_metrics, to_json
@@ -48,9 +49,10 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     Raises:
         ValueError: The data set lacks a split, weights cannot be had, or runs cannot be averaged.
     """
-    if slices.average and (slices.model or arguments.resume_from_checkpoint):
+    if slices.average and (slices.model or slices.teachers or arguments.resume_from_checkpoint):
         raise ValueError(
-            "Expected --average without --model and --resume_from_checkpoint, found one; leave it out."
+            "Expected --average without --model, --teachers and --resume_from_checkpoint, found one; leave "
+            "it out."
         )
     if Path(arguments.output_dir).resolve() in [Path(run).resolve() for run in slices.average]:
         raise ValueError(
@@ -62,6 +64,7 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     model, processor = _model(slices)
     _freeze(model, slices.frozen_stages)
     with_float32_gradients(model)
+    teachers = Teachers(slices.teachers, processor, arguments.device) if slices.teachers else None
     augmentation = AUGMENTATIONS[slices.augmentation](processor.size["height"])
     decoded = Path(arguments.output_dir) / "decoded"
     with arguments.main_process_first(desc="decoding"):
@@ -71,6 +74,7 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
             train_slices = SliceDataset(
                 *(train_rows, processor, augmentation, arguments.seed, groups, decoded),
                 drawn=slices.drawn_opacities,
+                drawn_findings=slices.drawn_findings,
                 drawn_epochs=round(drawn_first * arguments.num_train_epochs),
             )
             validation_slices = SliceDataset(validations[0], processor, folder=decoded)
@@ -84,6 +88,7 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
         optimizer_cls_and_kwargs=_adam_with_l2(arguments) if slices.adam_l2 else None,
         callbacks=[EpochCallback(train_slices)],
         mixup=slices.mixup,
+        teachers=teachers,
     )
     checkpoint = checkpoint_to_resume(arguments.resume_from_checkpoint, arguments.output_dir)
     with freed_memory_kept() if arguments.use_cpu else nullcontext():
@@ -108,6 +113,7 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
         "max_distance": model.config.max_distance,
         "validation": validation,
         "averaged": averaged,
+        "taught_by": taught_by(slices.teachers),
         "train_seconds": _train_seconds(trainer, checkpoint, averaged),
         "device": _of_all(averaged, "device", str(arguments.device)),
         "cores": _of_all(averaged, "cores", torch.get_num_threads() if arguments.use_cpu else None),
