@@ -14,7 +14,6 @@ from tqdm import tqdm
 from ladnn_hf.attention_checks import DRAWS, RANDOM_NETWORKS, SHARE, check_attention
 from ladnn_hf.checkpoints import load_checkpoint
 from ladnn_hf.metrics import to_json
-from ladnn_hf.model_folder import BUNDLED
 from ladnn_hf.reading import read_slice
 from ladnn_hf.slice_dataset import load_slices
 
@@ -43,8 +42,7 @@ positives = rows.select([number for number, label in enumerate(rows["label"]) if
 slices = (
     read_slice(row["image"]) for row in tqdm(positives.select_columns("image"), unit="slice", disable=None)
 )
-folder = BUNDLED if arguments.model == "bundled" else arguments.model
-report = check_attention(*load_checkpoint(folder), slices)
+report = check_attention(*load_checkpoint(arguments.model), slices)
 if arguments.json:
     arguments.json.write_text(to_json(report))
 

@@ -39,7 +39,7 @@ def line(name: str, scores: list[np.ndarray]) -> str:
 
 print("| run | " + " | ".join(splits) + " |\n|" + "---|" * (1 + len(splits)))
 for run in arguments.runs:
-    predictor = Predictor(None if run == "bundled" else run, gate=False)
+    predictor = Predictor(run, gate=False)
     for name, rows in splits.items():
         logits[name].append(logit(score_slices(predictor, rows, name).covid))
     print(line(Path(run).name, [said[-1] for said in logits.values()]), flush=True)

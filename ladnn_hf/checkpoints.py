@@ -23,7 +23,7 @@ def load_checkpoint(model: str | Path) -> tuple[LaDnnForImageClassification, LaD
     """The network, in float32 and ready to answer, and the processor of a model.
 
     Args:
-        model: A folder, or `OWNER/NAME@REVISION` on the Hub.
+        model: A folder, `OWNER/NAME@REVISION` on the Hub, or `bundled`.
 
     Raises:
         ValueError: There is no such model, or its weights are broken, incomplete or of another kind.

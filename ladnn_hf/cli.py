@@ -208,7 +208,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="MODEL",
-        help="a model folder, or OWNER/NAME@REVISION on the Hub (default: the bundled checkpoint)",
+        help="a model folder, OWNER/NAME@REVISION on the Hub, or `bundled` (default: the bundled checkpoint)",
     )
 
 

@@ -22,7 +22,7 @@ class Teachers:
     """Models whose answers a network learns in place of the labels.
 
     Args:
-        models: Folders, or `OWNER/NAME@REVISION` on the Hub, of calibrated models.
+        models: Folders, `OWNER/NAME@REVISION` on the Hub, or `bundled`: calibrated models.
         processor: Of the network that learns. The teachers' may differ from it in size alone.
         device: Where they answer.
 

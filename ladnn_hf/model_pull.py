@@ -32,13 +32,13 @@ def model_folder(model: str | Path | None, *, whole: bool = False) -> Path:
     Args:
         model: A folder, which wins where it is there, or `OWNER/NAME` or `OWNER/NAME@REVISION` on the Hub,
             a revision being a branch, a tag or a commit. What was fetched is found again without a network.
-            None for the bundled checkpoint.
+            None, or `bundled` where no folder has that name, for the bundled checkpoint.
         whole: Fetch the weights, too, and what was measured of them, not only what answers.
 
     Raises:
         ModelNotHad: The Hub does not give it.
     """
-    if model is None:
+    if model is None or (str(model) == "bundled" and not Path(model).exists()):
         return BUNDLED
     named = None if Path(model).exists() else _ON_HUB.fullmatch(str(model))
     return _fetched(str(model), named["repo_id"], named["revision"], whole) if named else Path(model)

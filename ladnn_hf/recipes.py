@@ -89,8 +89,8 @@ class SliceArguments:
     model: str | None = field(
         default=None,
         metadata={
-            "help": "start from this model, a folder or OWNER/NAME@REVISION, with its backbone, size, crop "
-            "and dropout, whatever the flags say of these"
+            "help": "start from this model, a folder, OWNER/NAME@REVISION or `bundled`, with its backbone, "
+            "size, crop and dropout, whatever the flags say of these"
         },
     )
     average: list[str] = field(
@@ -104,8 +104,8 @@ class SliceArguments:
     teachers: list[str] = field(
         default_factory=list,
         metadata={
-            "help": "learn the diagnosis from what these models say together in place of its labels: folders "
-            "or OWNER/NAME@REVISION; lesions are learned from their labels as ever"
+            "help": "learn the diagnosis from what these models say together, not from its labels: folders, "
+            "OWNER/NAME@REVISION or `bundled`; lesions are learned from their labels as ever"
         },
     )
     backbone: str = field(default="tf_efficientnet_lite0", metadata={"help": "any timm model name"})

@@ -13,6 +13,7 @@ from ladnn_hf import (
     Predictor,
     draw_phantom,
 )
+from ladnn_hf.checkpoints import load_checkpoint
 
 WEIGHTS = ROOT / "ladnn_hf" / "weights"
 REPORT = json.loads((WEIGHTS / "report.json").read_text())
@@ -32,6 +33,15 @@ def test_the_report_is_of_these_weights_and_tells_how_they_were_made():
     assert REPORT["training"]["recipe"] == "bundled" and "ladnn train" in REPORT["training"]["command"]
     assert isinstance(REPORT["training"]["seed"], int) and REPORT["training"]["versions"]["torch"]
     assert REPORT["test"]["slices"] == 203 and REPORT["validation"]["slices"] == 118
+
+
+def test_its_name_is_bundled_unless_a_folder_has_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    network, _ = load_checkpoint("bundled")
+    assert Predictor("bundled").folder == WEIGHTS and network.config.threshold == Predictor().threshold
+    (tmp_path / "bundled").mkdir()
+    with pytest.raises(ValueError, match=r"expected a model folder with config\.json"):
+        load_checkpoint("bundled")
 
 
 def test_the_checkpoint_is_small_enough_to_ship():
