@@ -39,7 +39,7 @@ def mislabelled(phantom_slices, tmp_path_factory):
 
 
 def test_a_network_with_a_teacher_learns_what_it_says_and_not_the_labels(teachers, mislabelled, tmp_path):
-    flags = [*PLAIN, "--num_train_epochs", "12", "--seed", "3"]
+    flags = [*PLAIN, "--num_train_epochs", "6", "--learning_rate", "1e-3", "--model", teachers[0]]
     train_micro(mislabelled, tmp_path / "taught", *flags, "--teachers", teachers[0])
     train_micro(mislabelled, tmp_path / "labels", *flags)
     images = load_slices(mislabelled)["validation"]["image"][:]
@@ -48,8 +48,8 @@ def test_a_network_with_a_teacher_learns_what_it_says_and_not_the_labels(teacher
         return [answer.covid_probability for answer in Predictor(model, gate=False).predict(images)]
 
     teacher = said(teachers[0])
-    assert np.corrcoef(said(tmp_path / "taught"), teacher)[0, 1] > 0.5
-    assert np.corrcoef(said(tmp_path / "labels"), teacher)[0, 1] < 0
+    taught, by_labels = (np.corrcoef(said(tmp_path / name), teacher)[0, 1] for name in ("taught", "labels"))
+    assert taught > 0.8 and taught > by_labels + 0.3, (taught, by_labels)
 
 
 def test_teachers_say_together_the_mean_of_their_logits_each_at_its_own_size(teachers):
