@@ -101,7 +101,7 @@ def _rendered(
     runs = list(_with_teachers(training)) if training else []
     seconds, cores = ([run.get(name) for run in runs] for name in ("train_seconds", "cores"))
     hours = 0 if None in seconds else sum(seconds) / 3600
-    energy = hours * cores[0] * facts["watts_a_core"] / 1000 if len(set(cores) - {None}) == 1 else None
+    energy = hours * cores[0] * facts["watts_a_core"] / 1000 if len(set(cores)) == 1 and cores[0] else None
     card = render(
         folder,
         "model_card.md.jinja",

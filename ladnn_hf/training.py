@@ -60,6 +60,7 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
         )
     train_rows, groups, validations = _rows(slices)
     averaged = averaged_runs(slices.average, _names(slices))
+    told = taught_by(slices.teachers)  # first: what cannot be read must not cost a run
     set_seed(arguments.seed)
     model, processor = _model(slices)
     _freeze(model, slices.frozen_stages)
@@ -113,7 +114,7 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
         "max_distance": model.config.max_distance,
         "validation": validation,
         "averaged": averaged,
-        "taught_by": taught_by(slices.teachers),
+        "taught_by": told,
         "train_seconds": _train_seconds(trainer, checkpoint, averaged),
         "device": _of_all(averaged, "device", str(arguments.device)),
         "cores": _of_all(averaged, "cores", torch.get_num_threads() if arguments.use_cpu else None),

@@ -94,3 +94,8 @@ def test_the_card_says_who_taught_the_model_and_counts_their_hours(teachers, pha
     text = (tmp_path / "hf" / "README.md").read_text()
     assert "what 2 models say together" in text and all(run["command"] in text for run in told)
     assert "It took 7.0 hours" in text and "this run and its teachers alone" in text
+    path.write_text(json.dumps(metrics | {"cores": None}))  # as on a GPU: what it emitted is not known
+    card = run_ladnn("export", "--format", "hf", "--model", tmp_path / "run", "--output", tmp_path / "gpu")
+    assert card.returncode == 0, card.stderr
+    text = (tmp_path / "gpu" / "README.md").read_text()
+    assert "It took 7.0 hours" in text and "kWh" not in text
