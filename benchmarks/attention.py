@@ -3,7 +3,7 @@
 python benchmarks/attention.py covid_ct --split validation
 python benchmarks/attention.py covid_ct --split validation --model runs/mine --json attention.json
 
-Prints means over the positives that the model calls positive, with 95% bootstrap intervals over the slices.
+Prints means over the positives that the model calls positive, with 95% bootstrap intervals of patients.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from ladnn_hf.attention_checks import DRAWS, RANDOM_NETWORKS, SHARE, check_atten
 from ladnn_hf.checkpoints import load_checkpoint
 from ladnn_hf.metrics import to_json
 from ladnn_hf.reading import read_slice
-from ladnn_hf.slice_dataset import load_slices
+from ladnn_hf.slice_dataset import load_slices, patient_numbers, values_of
 
 TITLES = {
     "drop": f"strongest {SHARE:.0%} painted over: probability falls by",
@@ -42,7 +42,8 @@ positives = rows.select([number for number, label in enumerate(rows["label"]) if
 slices = (
     read_slice(row["image"]) for row in tqdm(positives.select_columns("image"), unit="slice", disable=None)
 )
-report = check_attention(*load_checkpoint(arguments.model), slices)
+patients = patient_numbers(values_of(positives, "patient_id"))
+report = check_attention(*load_checkpoint(arguments.model), slices, patients)
 if arguments.json:
     arguments.json.write_text(to_json(report))
 

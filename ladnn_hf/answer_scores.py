@@ -8,8 +8,9 @@ import numpy as np
 
 from .inference import Prediction
 from .labels import CLASSES, LESIONS
-from .slice_dataset import to_lesion_labels
-from .slice_scores import SliceScores, to_scores
+from .score_table import Scored
+from .slice_dataset import patient_numbers, to_lesion_labels
+from .slice_scores import to_scores
 from .slice_tables import HUB, PARQUET, SliceTable, column, offsets, tables_of
 
 _ANSWERED = ("positive", "negative", "indeterminate")
@@ -17,7 +18,7 @@ _ANSWERED = ("positive", "negative", "indeterminate")
 
 def read_answers(
     path: Path, dataset: str, split: str, model: str, threshold: float
-) -> tuple[np.ndarray, np.ndarray, SliceScores]:
+) -> tuple[Scored, np.ndarray]:
     """Read answers, and the labels of what they are about; of the pictures nothing is read.
 
     Args:
@@ -28,7 +29,7 @@ def read_answers(
         threshold: Its operating point.
 
     Returns:
-        (N,) labels, 0 or 1; (N, 5) lesion labels, NaN for none; and the scores of the N slices.
+        The N slices without their rows, and (N, 5) lesion labels, NaN for none.
 
     Raises:
         ValueError: The answers are not of this model, or not one for each row, in order.
@@ -39,7 +40,7 @@ def read_answers(
         raise ValueError(
             f"{dataset}: expected a saved data set with the split {split}, found none; name one."
         )
-    labels, lesions = [], []
+    labels, lesions, patients = [], [], []
     for table in tables:
         found = column(table, "label")
         if found is None or not set(found) <= set(range(len(CLASSES))):
@@ -49,8 +50,9 @@ def read_answers(
             )
         labels += found
         lesions += column(table, "lesions") or [None] * len(found)
+        patients += column(table, "patient_id") or [None] * len(found)
     scores = to_scores(_checked(path, tables, model, threshold))
-    return np.array(labels), to_lesion_labels(lesions), scores
+    return Scored(None, np.array(labels), scores, patient_numbers(patients)), to_lesion_labels(lesions)
 
 
 def _checked(path: Path, tables: list[SliceTable], model: str, threshold: float) -> Iterator[Prediction]:

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,7 +42,10 @@ MAPS: dict[str, Callable[[LaDnnForImageClassification, Tensor], np.ndarray | Non
 
 
 def check_attention(
-    model: LaDnnForImageClassification, processor: LaDnnImageProcessor, slices: Iterable[Image.Image]
+    model: LaDnnForImageClassification,
+    processor: LaDnnImageProcessor,
+    slices: Iterable[Image.Image],
+    patients: np.ndarray,
 ) -> dict[str, Any]:
     """Measure three properties that maps of COVID must have to be believed.
 
@@ -64,11 +66,12 @@ def check_attention(
         model: In evaluation mode, on the CPU.
         processor: The one that the model was trained with.
         slices: Positives, mode `L`.
+        patients: (N,), a number for each, the same for those of one patient.
 
     Returns:
         `slices`, `called_positive` and `measured` as counts, and `maps`: for each of `MAPS` that the model
-        gives, means over the slices with a 95% bootstrap interval, `[mean, low, high]`. Lowering of the
-        probability: `drop`, `drop_moved` and `drop_on_lungs`, and by how much the first is the larger,
+        gives, means over the slices with a 95% bootstrap interval of patients, `[mean, low, high]`. Lowering
+        of the probability: `drop`, `drop_moved` and `drop_on_lungs`, and by how much the first is the larger,
         `drop_over_moved` and `drop_over_on_lungs`. Shares: `evidence_on_lungs`, `lungs` of the view, and
         `evidence_over_lungs`, the first less the second. `random_rho` and its size `random_abs_rho`:
         Spearman's rank correlation with the map of random weights.
@@ -78,10 +81,9 @@ def check_attention(
     """
     generator = np.random.default_rng(0)
     untrained = [with_random_weights(model, seed) for seed in range(RANDOM_NETWORKS)]
-    count = called = measured = 0
+    called, measured = 0, []
     columns = {name: defaultdict(list) for name in MAPS}
-    for slice_ in slices:
-        count += 1
+    for slice_, patient in zip(slices, patients, strict=True):
         view = processor(slice_, return_tensors="pt")["pixel_values"]
         covid = _probability(model, view).item()
         if covid < model.config.threshold:
@@ -90,7 +92,7 @@ def check_attention(
         lungs = _lungs_in_view(slice_, processor)
         if lungs is None:
             continue
-        measured += 1
+        measured.append(patient)
         for name, map_of in MAPS.items():
             attention = map_of(model, view)
             if attention is None:
@@ -101,13 +103,20 @@ def check_attention(
             numbers |= {"random_rho": np.mean(rho), "random_abs_rho": np.mean(np.abs(rho))}
             for number, value in numbers.items():
                 columns[name][number].append(value)
-    if measured < 2:
+    if len(set(measured)) < 2:
         raise ValueError(
-            "Expected at least two slices that are called positive and have lungs, for an interval, found "
-            f"{measured} among {count}; give more positives."
+            "Expected slices of at least two patients that are called positive and have lungs, for an "
+            f"interval, found {len(set(measured))} among {len(patients)} slices; give more positives."
         )
-    maps = {name: _with_intervals(numbers) for name, numbers in columns.items() if numbers}
-    return {"slices": count, "called_positive": called, "measured": measured, "maps": maps}
+    maps = {
+        name: {
+            number: interval(np.mean, np.array(values), patients=np.array(measured))
+            for number, values in numbers.items()
+        }
+        for name, numbers in columns.items()
+        if numbers
+    }
+    return {"slices": len(patients), "called_positive": called, "measured": len(measured), "maps": maps}
 
 
 def strongest(attention: np.ndarray, within: np.ndarray | None = None) -> np.ndarray:
@@ -191,7 +200,3 @@ def _shares(attention: np.ndarray, lungs: np.ndarray) -> dict[str, float]:
     # a map without any evidence says no more about lungs than an even one
     on_lungs = evidence[lungs].sum() / evidence.sum() if evidence.any() else share
     return {"evidence_on_lungs": on_lungs, "lungs": share, "evidence_over_lungs": on_lungs - share}
-
-
-def _with_intervals(columns: dict[str, list[float]]) -> dict[str, list[float]]:
-    return {name: interval(partial(np.mean, axis=-1), np.array(values)) for name, values in columns.items()}

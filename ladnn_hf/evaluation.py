@@ -37,7 +37,7 @@ from .run_scores import (
     spread,
 )
 from .score_table import Scored, audited_rows, changed_rows, external_row, lung_rows, official_row
-from .slice_dataset import load_slices, to_lesion_labels, values_of
+from .slice_dataset import load_slices, patient_numbers, to_lesion_labels, values_of
 from .slice_scores import REFUSED_PROBABILITY, SliceScores, score_slices
 from .slice_tables import HUB
 
@@ -115,7 +115,7 @@ def evaluate(
     rows, folder = splits[split], model_folder(model, whole=True)
     predictor = Predictor(model)
     scores = score_slices(predictor, rows, f"{split} split")
-    scored = Scored(rows, np.array(rows["label"]), scores)
+    scored = Scored(rows, np.array(rows["label"]), scores, patient_numbers(values_of(rows, "patient_id")))
     with_lesions = score_seeds(by_seed, rows)
     facts = _facts(predictor, folder, dataset, split, scored, to_lesion_labels(values_of(rows, "lesions")))
     learned = (facts["training"] or {}).get("trained_on", [])
@@ -146,11 +146,12 @@ def evaluate_answers(model: str | None, answers: Path, dataset: str, split: str 
         ValueError: There is no such model or data set, or the answers are not of these.
     """
     predictor = Predictor(model)
-    labels, lesions, scores = read_answers(answers, dataset, split, predictor.name, predictor.threshold)
-    scored = Scored(None, labels, scores)
+    scored, lesions = read_answers(answers, dataset, split, predictor.name, predictor.threshold)
     report = _facts(predictor, model_folder(model, whole=True), dataset, split, scored, lesions)
     nothing = {"lesion_folds": None, "runs": None, "ablation": None, "left_out": []}
-    return Evaluation(report | {"rows": [official_row(scored, split)], **nothing}, labels, scores)
+    return Evaluation(
+        report | {"rows": [official_row(scored, split)], **nothing}, scored.labels, scored.scores
+    )
 
 
 def _facts(
@@ -171,7 +172,7 @@ def _facts(
         "indeterminate_band": predictor.band,
         **_numbers(scored, predictor.threshold),
         "operating_points": operating_points(labels, scores.covid),
-        "lesions": lesion_scores(lesions, scores.lesions),
+        "lesions": lesion_scores(lesions, scores.lesions, scored.patients),
         "training": read_training(folder),
         "versions": {name: version(name) for name in ("ladnn_hf", predictor.engine, "pillow", "numpy")},
     }
@@ -220,16 +221,17 @@ def _rows(
 
 
 def _numbers(scored: Scored, threshold: float) -> dict[str, dict[str, list[float]]]:
-    labels, covid, decided = scored.labels, scored.scores.covid, scored.scores.decided
+    labels, patients = scored.labels, scored.patients
+    covid, decided = scored.scores.covid, scored.scores.decided
     right = labels == (scored.scores.decisions == "positive")
     return {
-        "probabilities": with_intervals(probability_metrics, labels, covid),
+        "probabilities": with_intervals(probability_metrics, labels, covid, patients=patients),
         "decided": {
-            "share": interval(share, decided, np.ones_like(decided)),
-            "accuracy": interval(share, right, decided),
+            "share": interval(share, decided, np.ones_like(decided), patients=patients),
+            "accuracy": interval(share, right, decided, patients=patients),
         },
-        "at_threshold": with_intervals(decision_metrics, labels, covid >= threshold),
-        "at_0.5": with_intervals(decision_metrics, labels, covid >= 0.5),
+        "at_threshold": with_intervals(decision_metrics, labels, covid >= threshold, patients=patients),
+        "at_0.5": with_intervals(decision_metrics, labels, covid >= 0.5, patients=patients),
     }
 
 

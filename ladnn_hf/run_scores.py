@@ -12,7 +12,7 @@ from .inference import Predictor
 from .metrics import auc, interval, lesion_scores
 from .run_metrics import read_metrics
 from .score_table import score_external
-from .slice_dataset import to_lesion_labels, values_of
+from .slice_dataset import patient_numbers, to_lesion_labels, values_of
 from .slice_scores import score_slices
 
 
@@ -23,7 +23,7 @@ def score_seeds(by_seed: dict[int, str], rows: Dataset) -> list[dict[str, Any]]:
         {
             "run": Path(run).name,
             "seed": seed,
-            "auc": float(auc(labels, score_slices(Predictor(run), rows, Path(run).name).covid)),
+            "auc": auc(labels, score_slices(Predictor(run), rows, Path(run).name).covid),
             "validation_auc": read_metrics(run)["validation"]["auc"],
         }
         for seed, run in sorted(by_seed.items())
@@ -94,7 +94,7 @@ def score_left_out(run: str, path: str, slices: DatasetDict) -> dict[str, Any]:
         "splits": splits,
         "slices": len(scored.labels),
         "refused": int((scored.scores.decisions == "refused").sum()),
-        "auc": interval(auc, scored.labels, scored.scores.covid),
+        "auc": interval(auc, scored.labels, scored.scores.covid, patients=scored.patients),
     }
 
 
@@ -109,12 +109,15 @@ def score_lesion_folds(folds: Sequence[tuple[str, DatasetDict]]) -> dict[str, di
     Returns:
         As `metrics.lesion_scores`; None for no folds.
     """
-    labels, ranks = [], []
+    labels, ranks, patients = [], [], []
     for run, slices in folds:
         rows = slices["test"]
         scores = score_slices(Predictor(run, gate=False), rows, Path(run).name).lesions
+        patients += values_of(rows, "patient_id")
         labels.append(to_lesion_labels(values_of(rows, "lesions")))
         labelled = np.where(np.isnan(labels[-1]), np.nan, scores)
         count = np.maximum(1, (~np.isnan(labels[-1])).sum(axis=0))
         ranks.append(rankdata(labelled, axis=0, nan_policy="omit") / count)
-    return lesion_scores(np.concatenate(labels), np.concatenate(ranks)) if folds else None
+    if not folds:
+        return None
+    return lesion_scores(np.concatenate(labels), np.concatenate(ranks), patient_numbers(patients))

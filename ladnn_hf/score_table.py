@@ -18,7 +18,7 @@ from PIL import Image
 from .metrics import auc, interval, share
 from .perturbations import PERTURBATIONS, black_out_lungs, swap_lungs
 from .reading import UnreadableSlice, read_slice
-from .slice_dataset import SPLITS
+from .slice_dataset import SPLITS, patient_numbers, values_of
 from .slice_scores import SlicePredictor, SliceScores, picture_of, score_changed, score_slices
 
 _BLACKED_OUT = ("lungs_blacked_out", "lungs blacked out")
@@ -39,11 +39,14 @@ class Scored:
     labels: np.ndarray
     """(N,), 0 or 1."""
     scores: SliceScores
+    patients: np.ndarray
+    """(N,), see `patient_numbers`."""
 
 
 def official_row(scored: Scored, split: str) -> dict[str, Any]:
     """The row of the split as it is."""
-    return _row("official", f"{split} split", "The slices as they are.", scored.labels, scored.scores)
+    title, shows = f"{split} split", "The slices as they are."
+    return _row("official", title, shows, scored, scored.labels, scored.scores, compared=False)
 
 
 def changed_rows(scored: Scored, predictor: SlicePredictor) -> list[dict[str, Any]]:
@@ -59,9 +62,9 @@ def changed_rows(scored: Scored, predictor: SlicePredictor) -> list[dict[str, An
             perturbation.name,
             perturbation.title,
             perturbation.shows,
+            scored,
             scored.labels,
             changed[perturbation.name],
-            scored,
         )
         for perturbation in PERTURBATIONS
     ]
@@ -92,24 +95,24 @@ def lung_rows(scored: Scored, ungated: SlicePredictor) -> list[dict[str, Any]]:
         *_BLACKED_OUT,
         "Near 0.5, or the model reads something else than the lungs. A model that is given the lungs alone "
         "passes by construction.",
+        scored,
         labels,
         without,
-        scored,
         gate=False,
     )
     swapped = _row(
         *_SWAPPED,
         "Against the label of the pasted lungs: near the official AUC where the answer goes with the lungs, "
         "below 0.5 where it stays with the rest.",
+        scored,
         1 - labels,
         with_others,
-        scored,
         gate=False,
     )
     own, answered = scored.scores.covid >= threshold, ~np.isin(scored.scores.decisions, ("refused", ""))
     other, said = own[donors], with_others.covid >= threshold
     compared = (own != other) & answered & answered[donors] & ~with_others.left_out
-    swapped["follows_lungs"] = interval(share, said == other, compared)
+    swapped["follows_lungs"] = interval(share, said == other, compared, patients=scored.patients)
     return [blacked_out, swapped]
 
 
@@ -137,7 +140,7 @@ def audited_rows(scored: Scored, slices: DatasetDict, split: str) -> list[dict[s
     kept = np.ones(len(scored.labels), dtype=bool)
     kept[[number for name, number in exclusions(report) if name == split]] = False
     labels = np.where(kept, scored.labels, np.nan)
-    cleaned = _row(*_CLEANED, shows_cleaned, labels, scored.scores, scored)
+    cleaned = _row(*_CLEANED, shows_cleaned, scored, labels, scored.scores)
     return [cleaned, _file_only_row(report, scored.rows, split, shows_file)]
 
 
@@ -158,8 +161,10 @@ def external_row(path: str, slices: DatasetDict, predictor: SlicePredictor, lear
         "Held-out slices of a source that it has learned from too."
         if learned
         else "Slices of a source never trained on: another scanner and another share of positives.",
+        scored,
         scored.labels,
         scored.scores,
+        compared=False,
     )
     return row | {"splits": splits}
 
@@ -180,24 +185,31 @@ def score_external(
             f"{path}: expected a split that the model has not learned from, found train alone; name another "
             "data set."
         )
+    patients = patient_numbers(
+        [patient for split in splits for patient in values_of(slices[split], "patient_id")]
+    )
     rows = concatenate_datasets([slices[split].select_columns(["image", "label"]) for split in splits])
     scores = score_slices(predictor, rows, Path(path).name)
-    return Scored(rows, np.array(rows["label"]), scores), splits
+    return Scored(rows, np.array(rows["label"]), scores, patients), splits
 
 
 def _row(
     name: str,
     title: str,
     shows: str,
+    scored: Scored,
     labels: np.ndarray,
     scores: SliceScores,
-    official: Scored | None = None,
     *,
+    compared: bool = True,
     gate: bool = True,
 ) -> dict[str, Any]:
-    """A row; `labels` are NaN for slices that do not count, and so are those that the model was not asked."""
+    """A row of a split that was `scored` as it is, and may be `compared` with that.
+
+    `labels` are NaN for slices that do not count, and so are those that the model was not asked.
+    """
     labels = np.where(scores.left_out, np.nan, labels)
-    counts, score = ~np.isnan(labels), interval(auc, labels, scores.covid)
+    counts, score = ~np.isnan(labels), interval(auc, labels, scores.covid, patients=scored.patients)
     missing = "its slices are all of one class" if counts.any() else "no slice is left"
     return {
         "name": name,
@@ -208,17 +220,18 @@ def _row(
         "indeterminate": int((scores.decisions[counts] == "indeterminate").sum()),
         "gate": gate,
         "auc": score,
-        "loss": official and _loss(official, labels, scores),
+        "loss": _loss(scored, labels, scores) if compared else None,
         "shows": shows,
         "reason": missing if np.isnan(score[0]) else None,
     }
 
 
-def _loss(official: Scored, labels: np.ndarray, scores: SliceScores) -> list[float]:
-    before = np.where(scores.left_out, np.nan, official.labels)
+def _loss(scored: Scored, labels: np.ndarray, scores: SliceScores) -> list[float]:
+    before = np.where(scores.left_out, np.nan, scored.labels)
     return interval(
         lambda before, after, was, became: auc(before, was) - auc(after, became),
-        *(before, labels, official.scores.covid, scores.covid),
+        *(before, labels, scored.scores.covid, scores.covid),
+        patients=scored.patients,
     )
 
 

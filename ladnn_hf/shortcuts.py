@@ -8,6 +8,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import accuracy_score
 
 from .metrics import auc, with_intervals
+from .slice_dataset import patient_numbers
 
 FILE = ("suffix", "format", "mode", "width", "height")
 """What the file's name and header say."""
@@ -19,7 +20,8 @@ def file_only_scores(facts: pd.DataFrame) -> dict[str, Any] | None:
     """Fit a random forest on facts of the files of one split and score it on another.
 
     Args:
-        facts: One row a slice, with `split`, `label` (0 or 1) and the facts of `slice_facts`.
+        facts: One row a slice, with `split`, `label` (0 or 1), `patient_id` and the facts of
+            `slice_facts`.
 
     Returns:
         `fitted_on`, `scored_on` (`train`, and `test` or else `validation`), and for the facts of `FILE`
@@ -42,7 +44,8 @@ def _score(train: pd.DataFrame, test: pd.DataFrame, features: tuple[str, ...]) -
         values.iloc[: len(train)], train["label"]
     )
     said = forest.predict_proba(values.iloc[len(train) :])[:, 1]
-    return {"features": list(features)} | with_intervals(_auc_and_accuracy, test["label"].to_numpy(), said)
+    labels, patients = test["label"].to_numpy(), patient_numbers(test["patient_id"])
+    return {"features": list(features)} | with_intervals(_auc_and_accuracy, labels, said, patients=patients)
 
 
 def _auc_and_accuracy(labels: np.ndarray, said: np.ndarray) -> dict[str, float]:

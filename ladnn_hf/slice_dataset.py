@@ -328,6 +328,18 @@ def file_names(rows: Dataset) -> list[str]:
     return [name or f"row {number}" for number, name in enumerate(values_of(rows, "file_name"))]
 
 
+def patient_numbers(patients: Iterable[str | None]) -> np.ndarray:
+    """(N,), a number for each slice, the same for those of one patient; of no known patient, its own."""
+    numbers: dict[str | int, int] = {}
+    return np.array(
+        [
+            numbers.setdefault(str(patient) if patient else row, len(numbers))
+            for row, patient in enumerate(patients)
+        ],
+        int,
+    )
+
+
 def to_lesion_labels(lesions: Iterable[Sequence[float] | None]) -> np.ndarray:
     """Lesion labels as (N, 5), 0, 1 or NaN; a slice without any is a row of NaN."""
     given = [NO_LESIONS if values is None else values for values in lesions]

@@ -54,9 +54,11 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
             "Expected --average without --model, --teachers and --resume_from_checkpoint, found one; leave "
             "it out."
         )
-    if Path(arguments.output_dir).resolve() in [Path(run).resolve() for run in slices.average]:
+    sources = filter(None, (slices.model, *slices.average, *slices.teachers))
+    if Path(arguments.output_dir).resolve() in [Path(source).resolve() for source in sources]:
         raise ValueError(
-            f"{arguments.output_dir}: expected a folder for the average, found one of its runs; name another."
+            f"{arguments.output_dir}: expected a folder for the run, found a model that it starts from or "
+            "learns from; name another."
         )
     train_rows, groups, validations = _rows(slices)
     averaged = averaged_runs(slices.average, _names(slices))

@@ -67,7 +67,7 @@ def test_a_map_peaks_at_the_place_that_decides(square_finder, map_of):
 
 
 def test_the_checks_tell_that_maps_of_a_network_show_what_it_looks_at(square_finder):
-    report = check_attention(square_finder, PROCESSOR, squares(8, seed=3000)[0])
+    report = check_attention(square_finder, PROCESSOR, squares(8, seed=3000)[0], np.arange(16))
     assert (report["slices"], report["called_positive"], report["measured"]) == (16, 8, 8)
     assert list(report["maps"]) == list(MAPS)
     for numbers in report["maps"].values():
@@ -80,7 +80,9 @@ def test_evidence_and_lungs_are_counted_in_what_the_network_is_shown(square_find
     slices, _ = squares(4, seed=4000)
     cropping = LaDnnImageProcessor(size=PROCESSOR.size, crop_to_lungs=True)
     whole, cropped = (
-        check_attention(square_finder, processor, slices)["maps"]["Grad-CAM++"]["lungs"][0]
+        check_attention(square_finder, processor, slices, np.arange(len(slices)))["maps"]["Grad-CAM++"][
+            "lungs"
+        ][0]
         for processor in (PROCESSOR, cropping)
     )
     assert cropped > 1.3 * whole
@@ -89,16 +91,16 @@ def test_evidence_and_lungs_are_counted_in_what_the_network_is_shown(square_find
 def test_what_is_called_negative_or_has_no_lungs_is_counted_and_not_measured(square_finder):
     slices, _ = squares(2, seed=5000)
     lungless = squares(1, seed=5000, patients=[np.full((SIZE, SIZE), 100)] * 2)[0][0]
-    report = check_attention(square_finder, PROCESSOR, [*slices, lungless])
+    report = check_attention(square_finder, PROCESSOR, [*slices, lungless], np.arange(5))
     assert (report["slices"], report["called_positive"], report["measured"]) == (5, 3, 2)
-    with pytest.raises(ValueError, match=r"at least two slices .* found 1"):
-        check_attention(square_finder, PROCESSOR, [slices[0], lungless])
+    with pytest.raises(ValueError, match=r"at least two patients .* found 1"):
+        check_attention(square_finder, PROCESSOR, [slices[0], lungless], np.arange(2))
 
 
 def test_a_network_without_class_activation_maps_has_the_others_checked():
     model = network("mobilenetv3_small_050", size=SIZE)
     model.config.threshold = 0.01
-    report = check_attention(model, PROCESSOR, squares(1, seed=6000)[0])
+    report = check_attention(model, PROCESSOR, squares(1, seed=6000)[0], np.arange(2))
     assert report["measured"] == 2 and list(report["maps"]) == ["Grad-CAM++"]
 
 

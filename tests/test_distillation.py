@@ -76,6 +76,12 @@ def test_a_teacher_that_sees_slices_otherwise_is_refused(teachers, phantom_slice
     assert not (tmp_path / "metrics.json").exists()
 
 
+@pytest.mark.parametrize("flag", ["--model", "--teachers"])
+def test_a_model_that_is_learned_from_is_not_written_over(flag, teachers, phantom_slices):
+    with pytest.raises(ValueError, match="found a model that it starts from or learns from; name another"):
+        train_micro(phantom_slices, teachers[0], flag, teachers[0])
+
+
 def test_the_card_says_who_taught_the_model_and_counts_their_hours(teachers, phantom_slices, tmp_path):
     result = run_ladnn(
         *("train", "--dataset", phantom_slices, "--output_dir", tmp_path / "run", *MICRO, *PLAIN),

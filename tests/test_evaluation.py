@@ -29,7 +29,7 @@ from ladnn_hf.perturbations import (
     swap_lungs,
 )
 from ladnn_hf.score_table import Scored, lung_rows, official_row
-from ladnn_hf.slice_dataset import FEATURES, slice_row
+from ladnn_hf.slice_dataset import FEATURES, patient_numbers, slice_row
 from ladnn_hf.slice_scores import score_slices
 
 ROWS = [
@@ -176,11 +176,10 @@ def test_a_change_is_the_same_each_time_and_leaves_its_slice_alone(perturbation,
 # Numbers.
 
 
-def test_auc_is_scikit_learns_with_ties_and_for_many_resamples_at_once():
+def test_auc_is_scikit_learns_with_ties():
     generator = np.random.default_rng(0)
-    labels, scores = generator.integers(0, 2, (3, 50)), generator.random((3, 50)).round(1)
-    expected = [roc_auc_score(*pair) for pair in zip(labels, scores, strict=True)]
-    assert auc(labels, scores) == pytest.approx(expected, abs=1e-12)
+    labels, scores = generator.integers(0, 2, 50), generator.random(50).round(1)
+    assert auc(labels, scores) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
 
 
 def test_auc_passes_over_slices_without_a_label():
@@ -192,7 +191,11 @@ def test_auc_passes_over_slices_without_a_label():
 def test_the_loss_between_identical_scores_is_nothing_with_an_interval_of_nothing():
     generator = np.random.default_rng(0)
     labels, scores = generator.integers(0, 2, 60), generator.random(60)
-    loss = interval(lambda labels, a, b: auc(labels, a) - auc(labels, b), labels, scores, scores)
+    loss = interval(
+        lambda labels, a, b: auc(labels, a) - auc(labels, b),
+        *(labels, scores, scores),
+        patients=np.arange(60),
+    )
     assert loss == [0.0, 0.0, 0.0]
 
 
@@ -201,10 +204,29 @@ def test_an_interval_holds_the_value_and_narrows_with_more_slices():
     widths = []
     for count in (50, 2000):
         labels = generator.integers(0, 2, count)
-        value, low, high = interval(auc, labels, labels + generator.normal(0, 1, count))
+        scores = labels + generator.normal(0, 1, count)
+        value, low, high = interval(auc, labels, scores, patients=np.arange(count))
         assert low < value < high
         widths.append(high - low)
     assert widths[1] < widths[0] / 4
+
+
+def test_slices_of_a_patient_say_no_more_than_one_of_them():
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 60)
+    scores = labels + generator.normal(0, 1, 60)
+    one_each = interval(auc, labels, scores, patients=np.arange(60))
+    order = generator.permutation(240)  # where a patient's slices lie says nothing
+    labels, scores, patients = (np.repeat(column, 4)[order] for column in (labels, scores, np.arange(60)))
+    assert interval(auc, labels, scores, patients=patients) == pytest.approx(one_each)
+    _, low, high = interval(auc, labels, scores, patients=np.arange(240))
+    assert one_each[1] < low < high < one_each[2]
+
+
+def test_one_patient_alone_gives_no_interval():
+    value, *bounds = interval(auc, np.array([0, 1]), np.array([0.1, 0.2]), patients=np.zeros(2, int))
+    assert value == 1 and np.isnan(bounds).all()
+    assert patient_numbers(["a", None, "", "a", None]).tolist() == [0, 1, 2, 0, 3]
 
 
 def test_calibration_error_is_small_where_probabilities_come_true_and_large_where_they_are_too_sure():
@@ -258,7 +280,7 @@ def telling_slices():
 def table_of(rows, part):
     labels = np.array(rows["label"])
     predictor = FakePredictor(part)
-    scored = Scored(rows, labels, score_slices(predictor, rows, "slices"))
+    scored = Scored(rows, labels, score_slices(predictor, rows, "slices"), np.arange(len(rows)))
     blacked_out, swapped = lung_rows(scored, predictor)
     return official_row(scored, "test"), blacked_out, swapped
 
@@ -289,9 +311,8 @@ def test_a_slice_without_lungs_is_left_out_and_counted(telling_slices):
 
 def test_a_refused_slice_is_no_answer_that_could_go_with_the_lungs(telling_slices):
     predictor = FakePredictor(lambda values: values[:4], refuses=True)
-    scored = Scored(
-        telling_slices, np.array(telling_slices["label"]), score_slices(predictor, telling_slices, "slices")
-    )
+    labels, scores = np.array(telling_slices["label"]), score_slices(predictor, telling_slices, "slices")
+    scored = Scored(telling_slices, labels, scores, np.arange(len(labels)))
     assert (scored.scores.decisions == "refused").any()
     _, swapped = lung_rows(scored, FakePredictor(lambda values: values[:4]))
     assert np.isnan(swapped["follows_lungs"]).all()

@@ -18,7 +18,7 @@ from ladnn_hf import LESIONS, Predictor
 from ladnn_hf.export import export_onnx
 from ladnn_hf.metrics import probability_metrics, with_intervals
 from ladnn_hf.shared_answers import Process, SharedAnswers, launched
-from ladnn_hf.slice_dataset import FEATURES
+from ladnn_hf.slice_dataset import FEATURES, patient_numbers
 from ladnn_hf.slice_scores import score_slices
 from ladnn_hf.slice_shards import shards_of
 
@@ -27,7 +27,10 @@ COUNT = 40
 
 @pytest.fixture(scope="module")
 def rows():
-    return Dataset.from_list(list(phantom_rows(COUNT, 300)), features=FEATURES)
+    slices = enumerate(phantom_rows(COUNT, 300))
+    return Dataset.from_list(
+        [row | {"patient_id": f"patient {number // 3}"} for number, row in slices], features=FEATURES
+    )
 
 
 @pytest.fixture
@@ -306,7 +309,9 @@ def test_answers_are_scored_as_the_model_is(micro_folder, tables, rows, dataset)
     report = json.loads((tables / "report" / "report.json").read_text())
     asked_again = score_slices(Predictor(micro_folder), rows.select(range(30, COUNT)), "test")
     labels = np.array(rows["label"][30:])
-    expected = with_intervals(probability_metrics, labels, asked_again.covid)
+    expected = with_intervals(
+        probability_metrics, labels, asked_again.covid, patients=patient_numbers(rows["patient_id"][30:])
+    )
     assert report["probabilities"].keys() == expected.keys()
     for name, numbers in expected.items():
         assert report["probabilities"][name] == pytest.approx(numbers), name

@@ -400,7 +400,7 @@ def test_runs_that_do_not_belong_together_are_not_averaged(phantom_slices, tmp_p
         (("1", "1"), "expected runs of different seeds, found the seed 42"),
         (("1",), "Expected several runs for --average, found .*1 alone"),
         (("1", "published"), "expected the recipe bundled of .*1, found published"),
-        (("1", "mean"), "expected a folder for the average, found one of its runs"),
+        (("1", "mean"), "expected a folder for the run, found a model that it starts from"),
     ):
         with pytest.raises(ValueError, match=sentence):
             train_micro(
