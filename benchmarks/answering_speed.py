@@ -98,23 +98,23 @@ def network_alone(folder: Path, turns: int) -> None:
             print(f"| {backbone}, {name} | {value:.1f} | {gain:.1f} | {limit:.1f} | {limit / value:.0%} |")
 
 
-def bare(path: Path) -> None:
+def bare(path: Path, size: tuple[int, int]) -> None:
     """What no program can do without: decode, and resize, by Pillow."""
     with Image.open(path) as picture:
-        picture.convert("L").resize((288, 288), Image.Resampling.BILINEAR)
+        picture.convert("L").resize(size, Image.Resampling.BILINEAR)
 
 
 def one_slice(path: Path, turns: int) -> None:
     """The bundled checkpoint, gate, lungs and maps included."""
     table("one slice, to its `Prediction`", "ms", "network + bare decode, ms", "over it, ms")
-    blank = np.zeros((1, 3, 288, 288), np.float32)
     for name in ("onnxruntime", "openvino"):
         predictor = Predictor(engine=name)
+        blank = np.zeros((1, 3, *predictor._size), np.float32)
         whole, network, decode = in_turn(
             {
                 "": lambda p=predictor: p(path),
-                "n": lambda p=predictor: p._engine(blank),
-                "d": lambda: bare(path),
+                "n": lambda p=predictor, b=blank: p._engine(b),
+                "d": lambda p=predictor: bare(path, p._size),
             },
             turns,
         ).values()
@@ -123,12 +123,13 @@ def one_slice(path: Path, turns: int) -> None:
 
 def bare_seconds(name: str, path: Path) -> float:
     """Core-seconds that network and decode take a slice, on one core, over some seconds."""
-    engine, blank = Predictor(engine=name)._engine.one_core_a_call(), np.zeros((1, 3, 288, 288), np.float32)
+    predictor = Predictor(engine=name)
+    engine, blank = predictor._engine.one_core_a_call(), np.zeros((1, 3, *predictor._size), np.float32)
     for count in range(2):  # what is loaded once is not counted
         until, begin, done = time.perf_counter() + 1 + 4 * count, time.process_time(), 0
         while time.perf_counter() < until:
             engine(blank)
-            bare(path)
+            bare(path, predictor._size)
             done += 1
     return (time.process_time() - begin) / done
 
