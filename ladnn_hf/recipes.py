@@ -25,16 +25,17 @@ RECIPES: dict[str, dict[str, Any]] = {
         "num_train_epochs": 15,
         "metric_for_best_model": "eval_loss",
     },
-    # What made each of the runs that the bundled checkpoint averages, but for how opacities are drawn: nearer
-    # to COVID-19 since (benchmarks/experiments.md, session seven).
+    # What made each of the runs that the bundled checkpoint averages (benchmarks/experiments.md, session nine).
     "bundled": {
         "backbone": "tf_efficientnet_lite0",
         "backbone_weights": "package",
-        "image_size": 288,
+        "image_size": 224,
         "frozen_stages": 2,
         "crop_to_lungs": True,
         "augmentation": "strong",
         "drawn_opacities": 0.35,
+        "drawn_findings": 0.5,
+        "drawn_first": 0.7,
         "mixup": 0.4,
         "dropout": 0.2,
         "learning_rate": 4e-4,

@@ -23,7 +23,7 @@ from ladnn_hf.training import train
 MICRO = [
     *("--backbone", "test_efficientnet", "--backbone_weights", "none", "--image_size", str(MICRO_SIZE)),
     *("--per_device_train_batch_size", "4", "--learning_rate", "3e-3", "--disable_tqdm", "True"),
-    *("--frozen_stages", "0"),
+    *("--frozen_stages", "0", "--drawn_first", "0"),  # a run of a few steps has no time for drawings first
 ]
 
 
