@@ -82,7 +82,7 @@ def test_the_test_scores_are_measured_again(covid_ct, tmp_path):
     for name in ("probabilities", "at_threshold", "at_0.5"):
         for metric, numbers in REPORT["test"][name].items():
             assert again[name][metric] == pytest.approx(numbers, abs=0.006), metric
-    assert again["probabilities"]["auc"][0] >= 0.79
+    assert again["probabilities"]["auc"][0] >= 0.75
     assert (tmp_path / "report" / "report.md").read_text() == result.stdout
 
 
