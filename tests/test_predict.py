@@ -3,6 +3,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -429,7 +430,8 @@ def test_an_export_holds_no_path_of_the_machine_that_made_it(micro_folder, tmp_p
     exported = tmp_path / "exported"
     run_ladnn("export", "--format", "onnx", "--model", micro_folder, "--output", exported)
     for content in ((exported / "model.onnx").read_bytes(), (BUNDLED / "model.onnx").read_bytes()):
-        assert b"site-packages" not in content and b".py" not in content
+        assert b"site-packages" not in content
+        assert not re.search(rb"[\w/]{6}\.py", content)  # among millions of weights some bytes say .py
 
 
 @pytest.mark.parametrize("change", ["weights", "temperature"])
