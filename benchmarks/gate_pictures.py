@@ -432,16 +432,16 @@ parser.add_argument("--slices", required=True, help="data set and split, such as
 parser.add_argument("--packages", type=Path, help="folder for the packages; without it a temporary one")
 arguments = parser.parse_args()
 
-arguments.output.mkdir(parents=True)
 with tempfile.TemporaryDirectory() as temporary:
     arguments.packages = arguments.packages or Path(temporary)
     arguments.packages.mkdir(parents=True, exist_ok=True)
     for package, source in tqdm(PACKAGES.items(), desc="packages", unit="package", delay=2, disable=None):
         fetch(package, source)
     for kind, pictures in KINDS.items():
-        (arguments.output / kind).mkdir()
+        folder = arguments.output / kind
+        folder.mkdir(parents=True)
         for number, (name, picture) in enumerate(
             tqdm(pictures(), desc=kind, unit="picture", delay=2, disable=None)
         ):
-            picture.save(arguments.output / kind / f"{number:03}-{name}.png")
-        print(f"{kind}: {number + 1}")
+            picture.save(folder / f"{number:03}-{name}.png")
+        print(f"{kind}: {len(list(folder.iterdir()))}")

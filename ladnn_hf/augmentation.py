@@ -137,7 +137,7 @@ class SliceDataset(torch.utils.data.Dataset):
         }
         if drawn_epochs and not all(map(len, self._negatives.values())):
             raise ValueError(
-                "Expected negatives in each source for --drawn_first, found a source without; leave it out."
+                "Expected negatives in each source for --drawn_first, found a source without; give it 0."
             )
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # data loader's workers see it
 

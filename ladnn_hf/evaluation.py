@@ -81,12 +81,12 @@ def evaluate(
             the other runs have seen.
 
     Returns:
-        The answers, and the report: `model`, `weights_sha256`, `dataset`, `split`, `slices`, `refused`,
-        `indeterminate`, `threshold`, `temperature`, `indeterminate_band`, `versions`; the numbers of the
-        `probabilities`, of what was `decided`, of the decisions `at_threshold` and `at_0.5`, and of the
-        `lesions` and `lesion_folds`, each as `[value, low, high]`, a 95% bootstrap interval; `rows`, see
-        `score_table`; `operating_points`, see `metrics`; `runs`, see `run_scores.spread`; `ablation` and
-        `left_out`, see there; what `training` wrote of itself.
+        The answers, and the report: `model`, `weights_sha256`, `dataset`, `split`, `slices`, what is
+        `resampled`, `refused`, `indeterminate`, `threshold`, `temperature`, `indeterminate_band`, `versions`;
+        the numbers of the `probabilities`, of what was `decided`, of the decisions `at_threshold` and
+        `at_0.5`, and of the `lesions` and `lesion_folds`, each as `[value, low, high]`, a 95% bootstrap
+        interval; `rows`, see `score_table`; `operating_points`, see `metrics`; `runs`, see
+        `run_scores.spread`; `ablation` and `left_out`, see there; what `training` wrote of itself.
 
     Raises:
         ValueError: There is no such model, data set, split or run, or runs do not go together.
@@ -165,6 +165,7 @@ def _facts(
         "dataset": dataset.removeprefix(HUB) if dataset.startswith(HUB) else Path(dataset).name,
         "split": split,
         "slices": len(labels),
+        "resampled": "patients",
         "refused": int((scores.decisions == "refused").sum()),
         "indeterminate": int((scores.decisions == "indeterminate").sum()),
         "threshold": predictor.threshold,

@@ -132,7 +132,9 @@ def lesion_metrics(lesion_labels: np.ndarray, probabilities: np.ndarray) -> dict
 def lesion_scores(
     lesion_labels: np.ndarray, probabilities: np.ndarray, patients: np.ndarray
 ) -> dict[str, dict[str, Any]]:
-    """As `lesion_metrics`, each AUC as `[value, low, high]`, and of how many `patients` a lesion is present.
+    """As `lesion_metrics`, each AUC as `[value, low, high]`, and `patients` with and without the lesion.
+
+    With one patient alone on either side there is no interval.
 
     Args:
         lesion_labels: (N, 5), 0, 1 or NaN for no label.
@@ -143,10 +145,11 @@ def lesion_scores(
     for column, numbers in enumerate(answers.values()):
         labels = lesion_labels[:, column]
         labelled = ~np.isnan(labels)
-        numbers["auc"] = interval(
+        auc_, *bounds = interval(
             auc, labels[labelled], probabilities[labelled, column], patients=patients[labelled]
         )
-        numbers["patients"] = len(np.unique(patients[labels == 1]))
+        numbers["patients"] = [len(np.unique(patients[labels == label])) for label in (1, 0)]
+        numbers["auc"] = [auc_, *(bounds if min(numbers["patients"]) > 1 else [np.nan] * 2)]
     return answers
 
 
@@ -194,7 +197,7 @@ def with_intervals(
             ]
             low, high = np.nanpercentile(resampled, [2.5, 97.5], axis=0)
     return {
-        name: [number, float(a), float(b)] if not np.isnan(number) else [np.nan] * 3
+        name: [float(number), float(a), float(b)] if not np.isnan(number) else [np.nan] * 3
         for (name, number), a, b in zip(value.items(), low, high, strict=True)
     }
 

@@ -25,7 +25,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "num_train_epochs": 15,
         "metric_for_best_model": "eval_loss",
     },
-    # What made each of the runs that the bundled checkpoint averages (benchmarks/experiments.md, session nine).
+    # What made each of the runs that the bundled checkpoint averages.
     "bundled": {
         "backbone": "tf_efficientnet_lite0",
         "backbone_weights": "package",

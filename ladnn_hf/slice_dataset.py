@@ -328,12 +328,17 @@ def file_names(rows: Dataset) -> list[str]:
     return [name or f"row {number}" for number, name in enumerate(values_of(rows, "file_name"))]
 
 
-def patient_numbers(patients: Iterable[str | None]) -> np.ndarray:
-    """(N,), a number for each slice, the same for those of one patient; of no known patient, its own."""
-    numbers: dict[str | int, int] = {}
+def patient_numbers(patients: Iterable[object]) -> np.ndarray:
+    """(N,), a number for each slice, the same for those of one patient.
+
+    A slice has its own where the patient is not known: None, an empty text, or NaN, pandas' None.
+    """
+    numbers: dict[object, int] = {}
     return np.array(
         [
-            numbers.setdefault(str(patient) if patient else row, len(numbers))
+            numbers.setdefault(
+                (row,) if patient in (None, "") or patient != patient else patient, len(numbers)
+            )
             for row, patient in enumerate(patients)
         ],
         int,

@@ -1,5 +1,6 @@
 """Training by `Trainer`, with calibration, numbers and curves at the end."""
 
+import math
 import platform
 import shlex
 import shutil
@@ -25,6 +26,7 @@ from .distillation import Teachers, taught_by
 from .gate import fit_gate, validation_splits
 from .image_processing_ladnn import LaDnnImageProcessor
 from .metrics import decision_metrics, lesion_metrics, probability_metrics, to_json
+from .model_folder import BUNDLED
 from .modeling_ladnn import LaDnnForImageClassification
 from .preprocessing_ladnn import to_probabilities
 from .recipes import SliceArguments
@@ -54,8 +56,7 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
             "Expected --average without --model, --teachers and --resume_from_checkpoint, found one; leave "
             "it out."
         )
-    sources = filter(None, (slices.model, *slices.average, *slices.teachers))
-    if Path(arguments.output_dir).resolve() in [Path(source).resolve() for source in sources]:
+    if _holds_a_source(Path(arguments.output_dir), slices):
         raise ValueError(
             f"{arguments.output_dir}: expected a folder for the run, found a model that it starts from or "
             "learns from; name another."
@@ -78,7 +79,7 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
                 *(train_rows, processor, augmentation, arguments.seed, groups, decoded),
                 drawn=slices.drawn_opacities,
                 drawn_findings=slices.drawn_findings,
-                drawn_epochs=round(drawn_first * arguments.num_train_epochs),
+                drawn_epochs=math.floor(drawn_first * _epochs(arguments, len(train_rows))),
             )
             validation_slices = SliceDataset(validations[0], processor, folder=decoded)
     trainer = LaDnnTrainer(
@@ -133,6 +134,24 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
             shutil.rmtree(decoded, ignore_errors=True)  # machines may share the folder
         trainer.save_model()  # last, since it pushes, too, where that is asked for
     return metrics
+
+
+def _holds_a_source(output: Path, slices: SliceArguments) -> bool:
+    """Whether a run there would write over a model that it starts or learns from, or delete it."""
+    named = filter(None, (slices.model, *slices.average, *slices.teachers))
+    sources = [(BUNDLED if name == "bundled" and not Path(name).is_dir() else Path(name)) for name in named]
+    resolved = [source.resolve() for source in sources]
+    return output.resolve() in resolved + [
+        source.parent for source in resolved if source.name.startswith("checkpoint-")
+    ]
+
+
+def _epochs(arguments: TrainingArguments, slices: int) -> float:
+    """How many a run has, as far as it goes: `--max_steps` ends it before."""
+    if arguments.max_steps <= 0:
+        return arguments.num_train_epochs
+    batch = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+    return arguments.max_steps / math.ceil(slices / batch)
 
 
 def _names(slices: SliceArguments) -> list[str]:

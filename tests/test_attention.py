@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from ladnn_hf.attention_checks import (
     strongest,
 )
 from ladnn_hf.grad_cam import grad_cam_plus_plus
+from ladnn_hf.metrics import to_json
 
 SIZE = 128
 HALF = SIZE // 2
@@ -70,6 +73,7 @@ def test_the_checks_tell_that_maps_of_a_network_show_what_it_looks_at(square_fin
     report = check_attention(square_finder, PROCESSOR, squares(8, seed=3000)[0], np.arange(16))
     assert (report["slices"], report["called_positive"], report["measured"]) == (16, 8, 8)
     assert list(report["maps"]) == list(MAPS)
+    assert json.loads(to_json(report)) == report
     for numbers in report["maps"].values():
         assert all(low <= mean <= high for mean, low, high in numbers.values())
         assert numbers["drop_over_moved"][1] > 0.2 and numbers["drop_over_on_lungs"][1] > 0.2
@@ -95,6 +99,8 @@ def test_what_is_called_negative_or_has_no_lungs_is_counted_and_not_measured(squ
     assert (report["slices"], report["called_positive"], report["measured"]) == (5, 3, 2)
     with pytest.raises(ValueError, match=r"at least two patients .* found 1"):
         check_attention(square_finder, PROCESSOR, [slices[0], lungless], np.arange(2))
+    with pytest.raises(ValueError, match=r"at least two patients .* found 1"):
+        check_attention(square_finder, PROCESSOR, slices, np.zeros(len(slices)))
 
 
 def test_a_network_without_class_activation_maps_has_the_others_checked():

@@ -15,7 +15,7 @@ from ladnn_hf.slice_dataset import load_slices
 
 PLAIN = [
     *("--mixup", "0", "--augmentation", "published", "--lr_scheduler_type", "constant"),
-    *("--drawn_opacities", "0", "--eval_strategy", "no", "--save_strategy", "no"),
+    *("--drawn_opacities", "0", "--drawn_findings", "0", "--eval_strategy", "no", "--save_strategy", "no"),
 ]
 
 

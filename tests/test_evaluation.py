@@ -4,6 +4,7 @@ import json
 import sys
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from conftest import MICRO_SIZE, phantom_rows, run_ladnn
@@ -17,7 +18,7 @@ from ladnn_hf.evaluation import to_body, to_tables
 from ladnn_hf.evaluation_figures import FIGURES
 from ladnn_hf.labels import LESIONS
 from ladnn_hf.lungs_ladnn import find_lungs
-from ladnn_hf.metrics import auc, calibration_error, interval
+from ladnn_hf.metrics import auc, calibration_error, interval, lesion_scores
 from ladnn_hf.perturbations import (
     PERTURBATIONS,
     black_out_lungs,
@@ -226,7 +227,22 @@ def test_slices_of_a_patient_say_no_more_than_one_of_them():
 def test_one_patient_alone_gives_no_interval():
     value, *bounds = interval(auc, np.array([0, 1]), np.array([0.1, 0.2]), patients=np.zeros(2, int))
     assert value == 1 and np.isnan(bounds).all()
-    assert patient_numbers(["a", None, "", "a", None]).tolist() == [0, 1, 2, 0, 3]
+
+
+def test_slices_of_no_known_patient_are_each_their_own():
+    told = pandas.DataFrame({"patient": ["a", None, "", "a", None]})["patient"]
+    assert patient_numbers(told).tolist() == patient_numbers(list(told)).tolist() == [0, 1, 2, 0, 3]
+    assert patient_numbers([0, 7, 0, None, None]).tolist() == [0, 1, 0, 2, 3]
+
+
+def test_a_lesion_of_one_patient_has_no_interval_and_its_patients_are_counted():
+    labels, patients = np.full((6, 5), np.nan), np.array([0, 0, 1, 2, 3, 4])
+    labels[:5, 0] = [1, 1, 0, 0, 0]
+    labels[:, 1] = [1, 1, 1, 0, 0, 0]
+    scores = lesion_scores(labels, np.random.default_rng(0).random((6, 5)), patients)
+    assert scores["GGO"]["patients"] == [1, 3] and scores["Csld"]["patients"] == [2, 3]
+    assert np.isnan(scores["GGO"]["auc"]).tolist() == [False, True, True]
+    assert not np.isnan(scores["Csld"]["auc"]).any()
 
 
 def test_calibration_error_is_small_where_probabilities_come_true_and_large_where_they_are_too_sure():
@@ -576,6 +592,30 @@ def test_a_split_of_one_slice_is_scored_without_intervals(working_folder, few_re
     assert result.returncode == 0, result.stderr
     report = json.loads((at / "one_report" / "report.json").read_text())
     assert report["slices"] == 1 and report["probabilities"]["auc"] == [None] * 3
+
+
+def test_no_number_of_one_patient_has_an_interval(working_folder, few_resamples):
+    at = working_folder
+    for name in ("own", "others"):
+        slices = load_from_disk(at / name)
+        one = {split: rows.add_column("patient", ["P"] * len(rows)) for split, rows in slices.items()}
+        known = {
+            split: rows.select_columns([column for column in rows.column_names if column != "patient_id"])
+            for split, rows in one.items()
+        }
+        DatasetDict(known).rename_column("patient", "patient_id").save_to_disk(at / f"{name}_of_one")
+    result = run_ladnn(
+        *("evaluate", "--model", at / "with_1", "--dataset", at / "own_of_one", "--output", at / "of_one"),
+        *("--external", at / "others_of_one", "--left-out", f"{at / 'with_2'}={at / 'others_of_one'}"),
+    )
+    assert result.returncode == 0, result.stderr
+    report = json.loads((at / "of_one" / "report.json").read_text())
+    names = ("probabilities", "decided", "at_threshold", "at_0.5")
+    numbers = [number for name in names for number in report[name].values()]
+    numbers += [row["auc"] for row in (*report["rows"], *report["left_out"])]
+    numbers += [row["loss"] for row in report["rows"] if row["loss"]]
+    assert len(numbers) > 30 and all(number[1:] == [None, None] for number in numbers)
+    assert any(number[0] is not None for number in numbers)
 
 
 def test_a_split_of_one_class_is_scored_as_far_as_it_goes(working_folder, few_resamples):

@@ -97,6 +97,15 @@ def test_a_model_trained_in_bfloat16_is_calibrated_as_it_will_answer(phantom_sli
         assert metrics["validation"][name] == pytest.approx(value, abs=1e-5), name
 
 
+def test_of_a_run_that_ends_early_no_more_is_drawn_than_its_share(phantom_slices, tmp_path):
+    steps = ("--num_train_epochs", "10", "--max_steps", "3")  # half an epoch
+    drawn, plain = (
+        train_micro(phantom_slices, tmp_path / share, *steps, "--drawn_first", share)
+        for share in ("0.7", "0")
+    )
+    assert drawn["validation"] == plain["validation"]
+
+
 def test_a_run_on_drawn_positives_alone_learns_nothing_from_the_real_ones(phantom_slices, tmp_path):
     other = datasets.load_from_disk(phantom_slices)
     blank = Image.new("L", (64, 64), 90)
