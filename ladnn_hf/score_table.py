@@ -259,7 +259,8 @@ def _file_only_row(report: dict[str, Any], rows: Dataset, split: str, shows: str
     scores = report["file_only"]
     if scores is None or scores["scored_on"] != split:
         reason = (
-            f"it is fitted on train and scored on test or validation, each with both classes, not on {split}"
+            "it is fitted on train and scored on test or validation, each with both classes and several "
+            f"patients, not on {split}"
         )
         return _row_without_model(*_FILE_ONLY, shows, reason)
     faulty = {

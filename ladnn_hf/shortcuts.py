@@ -26,11 +26,13 @@ def file_only_scores(facts: pd.DataFrame) -> dict[str, Any] | None:
     Returns:
         `fitted_on`, `scored_on` (`train`, and `test` or else `validation`), and for the facts of `FILE`
         `features`, `auc` and `accuracy` as `[value, low, high]`; the same of `TRACES` under `traces`.
-        None where there are no two such splits with both classes.
+        None where there are no two such splits with both classes, or the second is of one patient alone.
     """
     scored_on = next((name for name in ("test", "validation") if (facts["split"] == name).any()), None)
     parts = facts[facts["split"] == "train"], facts[facts["split"] == scored_on]
     if any(part["label"].nunique() < 2 for part in parts):
+        return None
+    if len(np.unique(patient_numbers(parts[1]["patient_id"]))) < 2:
         return None
     scores = {"fitted_on": "train", "scored_on": scored_on}
     return scores | _score(*parts, FILE) | {"traces": _score(*parts, TRACES)}

@@ -37,7 +37,7 @@ def test_a_micro_model_learns_ground_glass_and_leaves_numbers_and_curves(phantom
     result = run_ladnn(
         *("train", "--dataset", phantom_slices, "--output_dir", output, *MICRO),
         *("--num_train_epochs", "12", "--mixup", "0", "--augmentation", "published", "--lr_scheduler_type"),
-        *("constant", "--seed", "3", "--drawn_opacities", "0"),
+        *("constant", "--seed", "3", "--drawn_opacities", "0", "--drawn_findings", "0"),
     )
     assert result.returncode == 0, result.stderr
     metrics = json.loads((output / "metrics.json").read_text())
