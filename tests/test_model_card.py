@@ -42,7 +42,10 @@ def test_every_number_of_the_report_stands_in_the_card(bundled_card):
         if row["auc"][0] is not None:
             assert "{:.3f} ({:.3f} to {:.3f})".format(*row["auc"]) in bundled_card.text, row["title"]
     for name, numbers in report["lesions"].items():
-        assert f"| {name} |" in bundled_card.text and f"| {numbers['labelled']} |" in bundled_card.text
+        present, absent = numbers["present"], numbers["labelled"] - numbers["present"]
+        with_it, without = numbers["patients"]
+        counts = f"| {present} ({with_it}) | {absent} ({without}) |"
+        assert f"| {name} |" in bundled_card.text and counts in bundled_card.text
 
 
 def test_the_hub_reads_metadata_and_results(bundled_card):
