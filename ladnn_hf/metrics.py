@@ -145,11 +145,12 @@ def lesion_scores(
     for column, numbers in enumerate(answers.values()):
         labels = lesion_labels[:, column]
         labelled = ~np.isnan(labels)
-        auc_, *bounds = interval(
-            auc, labels[labelled], probabilities[labelled, column], patients=patients[labelled]
-        )
         numbers["patients"] = [len(np.unique(patients[labels == label])) for label in (1, 0)]
-        numbers["auc"] = [auc_, *(bounds if min(numbers["patients"]) > 1 else [np.nan] * 2)]
+        if min(numbers["patients"]) > 1:
+            drawn = {"patients": patients[labelled]}
+            numbers["auc"] = interval(auc, labels[labelled], probabilities[labelled, column], **drawn)
+        else:
+            numbers["auc"] = [numbers["auc"], np.nan, np.nan]
     return answers
 
 

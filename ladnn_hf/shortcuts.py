@@ -30,15 +30,16 @@ def file_only_scores(facts: pd.DataFrame) -> dict[str, Any] | None:
     """
     scored_on = next((name for name in ("test", "validation") if (facts["split"] == name).any()), None)
     parts = facts[facts["split"] == "train"], facts[facts["split"] == scored_on]
-    if any(part["label"].nunique() < 2 for part in parts):
-        return None
-    if len(np.unique(patient_numbers(parts[1]["patient_id"]))) < 2:
+    patients = patient_numbers(parts[1]["patient_id"])
+    if any(part["label"].nunique() < 2 for part in parts) or len(np.unique(patients)) < 2:
         return None
     scores = {"fitted_on": "train", "scored_on": scored_on}
-    return scores | _score(*parts, FILE) | {"traces": _score(*parts, TRACES)}
+    return scores | _score(*parts, patients, FILE) | {"traces": _score(*parts, patients, TRACES)}
 
 
-def _score(train: pd.DataFrame, test: pd.DataFrame, features: tuple[str, ...]) -> dict[str, Any]:
+def _score(
+    train: pd.DataFrame, test: pd.DataFrame, patients: np.ndarray, features: tuple[str, ...]
+) -> dict[str, Any]:
     values = (
         pd.get_dummies(_columns(pd.concat([train, test]), features), dummy_na=True).astype(float).fillna(-1)
     )
@@ -46,7 +47,7 @@ def _score(train: pd.DataFrame, test: pd.DataFrame, features: tuple[str, ...]) -
         values.iloc[: len(train)], train["label"]
     )
     said = forest.predict_proba(values.iloc[len(train) :])[:, 1]
-    labels, patients = test["label"].to_numpy(), patient_numbers(test["patient_id"])
+    labels = test["label"].to_numpy()
     return {"features": list(features)} | with_intervals(_auc_and_accuracy, labels, said, patients=patients)
 
 

@@ -26,7 +26,7 @@ from .distillation import Teachers, taught_by
 from .gate import fit_gate, validation_splits
 from .image_processing_ladnn import LaDnnImageProcessor
 from .metrics import decision_metrics, lesion_metrics, probability_metrics, to_json
-from .model_folder import BUNDLED
+from .model_pull import model_folder
 from .modeling_ladnn import LaDnnForImageClassification
 from .preprocessing_ladnn import to_probabilities
 from .recipes import SliceArguments
@@ -138,12 +138,11 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
 
 def _holds_a_source(output: Path, slices: SliceArguments) -> bool:
     """Whether a run there would write over a model that it starts or learns from, or delete it."""
-    named = filter(None, (slices.model, *slices.average, *slices.teachers))
-    sources = [(BUNDLED if name == "bundled" and not Path(name).is_dir() else Path(name)) for name in named]
-    resolved = [source.resolve() for source in sources]
-    return output.resolve() in resolved + [
-        source.parent for source in resolved if source.name.startswith("checkpoint-")
-    ]
+    models = filter(None, (slices.model, *slices.teachers))
+    sources = [Path(run) for run in slices.average] + [model_folder(name, whole=True) for name in models]
+    held = [source.resolve() for source in sources]
+    held += [source.parent for source in held if source.name.startswith("checkpoint-")]
+    return output.resolve() in held
 
 
 def _epochs(arguments: TrainingArguments, slices: int) -> float:

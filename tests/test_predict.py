@@ -3,11 +3,11 @@ import dataclasses
 import io
 import json
 import os
-import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from conftest import run_ladnn, run_ladnn_alone, run_python
@@ -429,9 +429,12 @@ print(answer.covid_probability, *answer.lesions.values(), *answer.maps.ravel())
 def test_an_export_holds_no_path_of_the_machine_that_made_it(micro_folder, tmp_path):
     exported = tmp_path / "exported"
     run_ladnn("export", "--format", "onnx", "--model", micro_folder, "--output", exported)
-    for content in ((exported / "model.onnx").read_bytes(), (BUNDLED / "model.onnx").read_bytes()):
-        assert b"site-packages" not in content
-        assert not re.search(rb"[\w/]{6}\.py", content)  # among millions of weights some bytes say .py
+    for folder in (exported, BUNDLED):
+        model = onnx.load(folder / "model.onnx")
+        for weights in model.graph.initializer:
+            weights.ClearField("raw_data")  # among millions of them some bytes say .py
+        content = model.SerializeToString()
+        assert b"site-packages" not in content and b".py" not in content
 
 
 @pytest.mark.parametrize("change", ["weights", "temperature"])
