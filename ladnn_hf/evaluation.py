@@ -14,6 +14,7 @@ from .evaluation_figures import FIGURES, write_figures
 from .inference import Predictor
 from .metrics import (
     BINS,
+    LESION_PATIENTS,
     RESAMPLES,
     decision_metrics,
     interval,
@@ -54,6 +55,8 @@ class Evaluation:
     """(N,), 0 or 1."""
     scores: SliceScores
     """What the model said of the N slices of the split."""
+    patients: np.ndarray
+    """(N,), see `patient_numbers`."""
 
 
 def evaluate(
@@ -86,7 +89,8 @@ def evaluate(
         the numbers of the `probabilities`, of what was `decided`, of the decisions `at_threshold` and
         `at_0.5`, and of the `lesions` and `lesion_folds`, each as `[value, low, high]`, a 95% bootstrap
         interval; `rows`, see `score_table`; `operating_points`, see `metrics`; `runs`, see
-        `run_scores.spread`; `ablation` and `left_out`, see there; what `training` wrote of itself.
+        `run_scores.spread`; `ablation` and `left_out`, see there; the `lesion_fold_runs`, each `run` with the
+        command that `trained` it and its `dataset`; what `training` wrote of itself.
 
     Raises:
         ValueError: There is no such model, data set, split or run, or runs do not go together.
@@ -121,13 +125,17 @@ def evaluate(
     learned = (facts["training"] or {}).get("trained_on", [])
     report = facts | {
         "lesion_folds": score_lesion_folds([(run, others[path]) for run, path in lesion_folds]),
+        "lesion_fold_runs": [
+            {"run": Path(run).name, "trained": read_metrics(run)["command"], "dataset": Path(path).name}
+            for run, path in lesion_folds
+        ],
         "rows": _rows(scored, splits, split, predictor, predictor.without_gate())
         + [external_row(path, others[path], predictor, Path(path).name in learned) for path in external],
         "runs": spread(with_lesions),
         "ablation": ablation(with_lesions, score_seeds(by_seed_without, rows)),
         "left_out": [score_left_out(run, path, others[path]) for run, path in left_out],
     }
-    return Evaluation(report, scored.labels, scores)
+    return Evaluation(report, scored.labels, scores, scored.patients)
 
 
 def evaluate_answers(model: str | None, answers: Path, dataset: str, split: str = "test") -> Evaluation:
@@ -148,10 +156,9 @@ def evaluate_answers(model: str | None, answers: Path, dataset: str, split: str 
     predictor = Predictor(model)
     scored, lesions = read_answers(answers, dataset, split, predictor.name, predictor.threshold)
     report = _facts(predictor, model_folder(model, whole=True), dataset, split, scored, lesions)
-    nothing = {"lesion_folds": None, "runs": None, "ablation": None, "left_out": []}
-    return Evaluation(
-        report | {"rows": [official_row(scored, split)], **nothing}, scored.labels, scored.scores
-    )
+    nothing = {"lesion_folds": None, "lesion_fold_runs": [], "runs": None, "ablation": None, "left_out": []}
+    report |= {"rows": [official_row(scored, split)], **nothing}
+    return Evaluation(report, scored.labels, scored.scores, scored.patients)
 
 
 def _facts(
@@ -183,7 +190,7 @@ def write_report(evaluation: Evaluation, output: Path) -> None:
     """Write `report.json`, `report.md` and its figures into a folder."""
     output.mkdir(parents=True, exist_ok=True)
     report, scores = evaluation.report, evaluation.scores
-    write_figures(report, evaluation.labels, scores.covid, scores.lesions, output)
+    write_figures(report, evaluation.labels, scores.covid, scores.lesions, evaluation.patients, output)
     (output / "report.json").write_text(to_json(report), encoding="utf-8")
     (output / "report.md").write_text(to_markdown(report), encoding="utf-8")
 
@@ -205,7 +212,9 @@ def to_tables(report: Mapping[str, Any]) -> str:
 
 def _render(template: str, report: Mapping[str, Any], **more: Any) -> str:
     facts = {"refused": REFUSED_PROBABILITY, "resamples": RESAMPLES, "bins": BINS}
-    return render(_TEMPLATES, template, report=report, number=_number, count=_count, **facts, **more)
+    facts |= {"lesion_patients": LESION_PATIENTS, "sure": _sure}
+    words = {"number": _number, "lesion": _lesion, "count": _count}
+    return render(_TEMPLATES, template, report=report, **facts, **words, **more)
 
 
 def _rows(
@@ -242,6 +251,21 @@ def _number(numbers: Sequence[float | None], missing: str = "not validated") -> 
         return missing
     text = f"{value:z.3f}" if np.isnan(low) else f"{value:z.3f} ({low:z.3f} to {high:z.3f})"
     return text.replace("-", "−")
+
+
+def _lesion(auc: Sequence[float | None]) -> str:
+    text = _number(auc)
+    return text if _bounded(auc) or auc[0] is None or np.isnan(auc[0]) else f"{text}, not validated"
+
+
+def _sure(lesions: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The lesions that are told better than by chance for sure."""
+    return [name for name, numbers in lesions.items() if _bounded(numbers["auc"]) and numbers["auc"][1] > 0.5]
+
+
+def _bounded(numbers: Sequence[float | None]) -> bool:
+    """Whether a number has an interval."""
+    return numbers[1] is not None and not np.isnan(numbers[1])
 
 
 def _count(slices: int | None) -> str:

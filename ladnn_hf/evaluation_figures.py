@@ -1,21 +1,27 @@
 """Figures of an evaluation, told apart in grey and by the colour-blind: by lightness, marker and line."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from sklearn.calibration import CalibrationDisplay
-from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
+from sklearn.metrics import (
+    ConfusionMatrixDisplay,
+    PrecisionRecallDisplay,
+    RocCurveDisplay,
+    precision_recall_curve,
+    roc_curve,
+)
 
 from .labels import CLASSES, LESIONS
-from .metrics import BINS
+from .metrics import calibration_bins, with_intervals
 
 FIGURES = {
-    "roc": "ROC curve",
-    "precision_recall": "Precision and recall",
-    "reliability": "Reliability: how often a probability comes true",
+    "roc": "ROC curve, with 95% intervals",
+    "precision_recall": "Precision and recall, with 95% intervals",
+    "reliability": "Reliability: how often a probability comes true, with 95% intervals",
     "confusion": "Decisions at the operating point",
     "lesions": "AUC of each lesion, with 95% intervals",
     "pairs": "Probabilities of COVID and of the lesions, pair by pair, by true class",
@@ -24,10 +30,17 @@ FIGURES = {
 _DARK, _LIGHT = "#0072B2", "#E69F00"  # of Okabe and Ito, Color Universal Design, 2008
 _STYLES = ({"color": _LIGHT, "marker": "o"}, {"color": _DARK, "marker": "^"})
 _DPI = 120
+_GRID = np.linspace(0, 1, 51)
+"""Where on a curve its interval is taken."""
 
 
 def write_figures(
-    report: dict[str, Any], labels: np.ndarray, covid: np.ndarray, lesions: np.ndarray, output: Path
+    report: dict[str, Any],
+    labels: np.ndarray,
+    covid: np.ndarray,
+    lesions: np.ndarray,
+    patients: np.ndarray,
+    output: Path,
 ) -> None:
     """Write the `FIGURES` of an evaluation into a folder.
 
@@ -36,22 +49,23 @@ def write_figures(
         labels: (N,), 0 or 1.
         covid: (N,), probability of COVID.
         lesions: (N, 5), probability of each lesion.
+        patients: (N,), see `metrics.with_intervals`.
         output: A folder that is there.
     """
     figure, axis = _square()
     RocCurveDisplay.from_predictions(
         labels, covid, ax=axis, plot_chance_level=True, curve_kwargs={"color": _DARK}, name="model"
     )
+    _plot_band(axis, _sensitivities, labels, covid, patients)
     _save(figure, output, "roc")
     figure, axis = _square()
     PrecisionRecallDisplay.from_predictions(
         labels, covid, ax=axis, plot_chance_level=True, curve_kwargs={"color": _DARK}, name="model"
     )
+    _plot_band(axis, _precisions, labels, covid, patients)
     _save(figure, output, "precision_recall")
     figure, axis = _square()
-    CalibrationDisplay.from_predictions(
-        labels, covid, n_bins=BINS, strategy="quantile", ax=axis, color=_DARK, name="model"
-    )
+    _plot_reliability(axis, labels, covid, patients)
     _save(figure, output, "reliability")
     figure, axis = _square()
     ConfusionMatrixDisplay.from_predictions(
@@ -76,6 +90,53 @@ def _square() -> tuple[Figure, Axes]:
 
 def _save(figure: Figure, output: Path, name: str) -> None:
     figure.savefig(output / f"{name}.png", dpi=_DPI)
+
+
+def _sensitivities(labels: np.ndarray, covid: np.ndarray) -> np.ndarray:
+    """At the rates of false positives of the grid."""
+    false_positives, sensitivity, _ = roc_curve(labels, covid)
+    return np.interp(_GRID, false_positives, sensitivity)
+
+
+def _precisions(labels: np.ndarray, covid: np.ndarray) -> np.ndarray:
+    """At the recalls of the grid."""
+    precision, recall, _ = precision_recall_curve(labels, covid)
+    return np.interp(_GRID, recall[::-1], precision[::-1])
+
+
+def _plot_band(
+    axis: Axes,
+    curve: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    labels: np.ndarray,
+    covid: np.ndarray,
+    patients: np.ndarray,
+) -> None:
+    """The 95% intervals of a curve; none where one class is absent, and nothing is ranked."""
+
+    def points(labels: np.ndarray, covid: np.ndarray) -> dict[int, float]:
+        both = len(np.unique(labels)) == 2
+        return dict(enumerate(curve(labels, covid) if both else np.full(len(_GRID), np.nan)))
+
+    _, low, high = np.array(list(with_intervals(points, labels, covid, patients=patients).values())).T
+    axis.fill_between(_GRID, low, high, color=_DARK, alpha=0.2, linewidth=0)
+
+
+def _plot_reliability(axis: Axes, labels: np.ndarray, covid: np.ndarray, patients: np.ndarray) -> None:
+    """The share of positives in each bin of the calibration error, over its mean probability."""
+    bins = calibration_bins(covid)
+    numbers = np.unique(bins)
+    shares = with_intervals(
+        lambda labels, bins: {number: labels[bins == number].mean() for number in numbers},
+        *(labels, bins),
+        patients=patients,
+    )
+    value, low, high = np.array(list(shares.values())).T
+    means = [covid[bins == number].mean() for number in numbers]
+    axis.plot([0, 1], [0, 1], color="grey", linestyle="--", label="calibrated")
+    bars = np.maximum(0, [value - low, high - value])
+    axis.errorbar(means, value, bars, fmt="s-", color=_DARK, capsize=3, label="model")
+    axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="Mean probability of COVID", ylabel="Share of COVID")
+    axis.legend(loc="upper left")
 
 
 def _plot_lesions(axis: Axes, lesions: dict[str, dict[str, Any]]) -> None:

@@ -93,7 +93,7 @@ class Predictor:
         self._max_distance: float = math.inf if limit is None else limit
         self._size = (processor["size"]["height"], processor["size"]["width"])
         self._mean, self._std = processor["image_mean"], processor["image_std"]
-        self._crop_to_lungs = processor.get("crop_to_lungs", False)
+        self.crop_to_lungs: bool = processor.get("crop_to_lungs", False)
         shape = (len(self._mean), *self._size)
         self._cores = usable_cores()
         self._engine = open_engine(folder, config, shape, name=engine, cores=self._cores)
@@ -102,6 +102,11 @@ class Predictor:
     def __call__(self, image: Readable) -> Prediction:
         """Answer one slice, on all cores."""
         return self._answer(image, self._engine)
+
+    @property
+    def has_gate(self) -> bool:
+        """Whether it refuses pictures that lie far from what the model has learned from."""
+        return math.isfinite(self._max_distance)
 
     def without_gate(self) -> "Predictor":
         """The same model, which also answers what its gate would refuse; an engine that is open is shared."""
@@ -188,12 +193,12 @@ class Predictor:
         return slice_, why_blank(slice_.grey) or why_unlike_ct(slice_.picture or slice_.grey, slice_.grey)
 
     def _see(self, grey: Image.Image, engine: Engine) -> "_Seen":
-        box = lung_box(grey) if self._crop_to_lungs else None
+        box = lung_box(grey) if self.crop_to_lungs else None
         pixel_values = to_pixel_values(grey, self._size, self._mean, self._std, box)
         output = engine(pixel_values[np.newaxis])
         (covid,), (lesions,) = to_probabilities(output.logits, output.lesion_logits)
         maps = None if output.maps is None else output.maps[0]
-        has_lungs = box is not None or not self._crop_to_lungs
+        has_lungs = box is not None or not self.crop_to_lungs
         return _Seen(covid, lesions, maps, box, has_lungs, float(output.distance[0]))
 
     def _is_near(self, seen: "_Seen") -> bool:

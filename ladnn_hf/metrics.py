@@ -19,6 +19,10 @@ RESAMPLES = 2000
 BINS = 10
 """Bins of the expected calibration error, each of as many slices as the next."""
 
+LESION_PATIENTS = 5
+"""Patients with a lesion, and as many without it, from which on its AUC has an interval: fewer do not tell
+how much patients differ."""
+
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     """Area under the ROC curve, in [0, 1]; NaN where one class is absent and there is nothing to rank.
@@ -49,9 +53,19 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
         labels: (N,), 0 or 1.
         probabilities: (N,), in [0, 1].
     """
-    # scikit-learn's calibration_curve does not say how many slices are in a bin.
-    bins = ((rankdata(probabilities) - 0.5) * BINS / len(probabilities)).astype(int)
-    return float(np.abs(np.bincount(bins, probabilities - labels)).sum() / len(probabilities))
+    differences = np.bincount(calibration_bins(probabilities), probabilities - labels)
+    return float(np.abs(differences).sum() / len(probabilities))
+
+
+def calibration_bins(probabilities: np.ndarray) -> np.ndarray:
+    """The bin of each of N slices, (N,), from 0 to `BINS` - 1.
+
+    scikit-learn's calibration_curve does not say how many slices are in a bin.
+
+    Args:
+        probabilities: (N,), in [0, 1].
+    """
+    return ((rankdata(probabilities) - 0.5) * BINS / len(probabilities)).astype(int)
 
 
 def probability_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
@@ -134,7 +148,7 @@ def lesion_scores(
 ) -> dict[str, dict[str, Any]]:
     """As `lesion_metrics`, each AUC as `[value, low, high]`, and `patients` with and without the lesion.
 
-    With one patient alone on either side there is no interval.
+    With fewer than `LESION_PATIENTS` on either side there is no interval: the lesion is not validated.
 
     Args:
         lesion_labels: (N, 5), 0, 1 or NaN for no label.
@@ -146,7 +160,7 @@ def lesion_scores(
         labels = lesion_labels[:, column]
         labelled = ~np.isnan(labels)
         numbers["patients"] = [len(np.unique(patients[labels == label])) for label in (1, 0)]
-        if min(numbers["patients"]) > 1:
+        if min(numbers["patients"]) >= LESION_PATIENTS:
             drawn = {"patients": patients[labelled]}
             numbers["auc"] = interval(auc, labels[labelled], probabilities[labelled, column], **drawn)
         else:
@@ -175,19 +189,21 @@ def with_intervals(
     """A score's numbers, each as `[value, low, high]`: a 95% bootstrap interval, all columns resampled alike.
 
     Patients are drawn, each with all of its slices: slices of a patient are alike, and drawn one by one would
-    make an interval too narrow (Obuchowski, Biometrics 1997).
+    make an interval too narrow (Obuchowski, Biometrics 1997). Where a slice is of two patients, both are
+    drawn, each for itself (the pigeonhole bootstrap: Owen, Annals of Applied Statistics 2007).
 
     Args:
         score: From columns to numbers by name.
         columns: Each (N,), one value a slice.
-        patients: (N,), a number for each slice, the same for those of one patient.
+        patients: (N,), a number for each slice, the same for those of one patient; or (N, 2), of two.
 
     Returns:
         NaN where a value is not defined, or its interval, of one patient.
     """
     value = score(*columns)
     low = high = np.full(len(value), np.nan)
-    if len(np.unique(patients)) > 1:
+    patients = patients.reshape(len(patients), -1)
+    if all(len(np.unique(column)) > 1 for column in patients.T):
         with (
             config_context(assume_finite=True, skip_parameter_validation=True),
             warnings.catch_warnings(),
@@ -204,17 +220,21 @@ def with_intervals(
 
 
 def _resamples(patients: np.ndarray) -> Iterator[np.ndarray]:
-    """The slices of each of `RESAMPLES` draws of as many patients as there are, with replacement."""
+    """The slices of each of `RESAMPLES` draws of as many patients as there are, with replacement.
+
+    Args:
+        patients: (N, K), see `with_intervals`; a slice is drawn as often as all of its K patients together.
+    """
     generator = np.random.default_rng(0)
-    slices = np.argsort(patients, kind="stable")
-    _, first, counts = np.unique(patients[slices], return_index=True, return_counts=True)
+    slices = np.arange(len(patients))
+    columns = [np.unique(column, return_inverse=True) for column in patients.T]
     bar = tqdm(range(RESAMPLES), desc="intervals", unit="resample", delay=2, leave=False, disable=None)
     for _ in bar:
-        drawn = generator.integers(len(counts), size=len(counts))
-        ends = np.cumsum(counts[drawn])
-        # From where a patient's slices lie to where they come to lie.
-        shift = np.repeat(first[drawn] - ends + counts[drawn], counts[drawn])
-        yield slices[np.arange(ends[-1]) + shift]
+        times = 1
+        for names, numbers in columns:
+            drawn = generator.integers(len(names), size=len(names))
+            times = times * np.bincount(drawn, minlength=len(names))[numbers]
+        yield np.repeat(slices, times)
 
 
 def to_json(numbers: Any) -> str:

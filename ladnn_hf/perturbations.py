@@ -51,7 +51,7 @@ def crop(grey: Image.Image, share: float) -> Image.Image:
 def crop_to_lungs(grey: Image.Image) -> Image.Image | None:
     """Cut away all but the box around the lungs; None where there are none."""
     box = lung_box(grey)
-    return None if box is None else grey.crop(tuple(map(round, box)))
+    return None if box is None else _cut(grey, box)
 
 
 def pad(grey: Image.Image, share: float, fill: int) -> Image.Image:
@@ -65,19 +65,24 @@ def rotate(grey: Image.Image, degrees: float) -> Image.Image:
     return grey.rotate(degrees, Image.Resampling.BILINEAR, fillcolor=0)
 
 
-def black_out_lungs(grey: Image.Image) -> Image.Image | None:
+def black_out_lungs(grey: Image.Image, *, cropped: bool = False) -> Image.Image | None:
     """Fill the lungs, and a little around them, with the median grey of the tissue around.
 
     Consolidation that is as bright as the chest wall is no part of the lungs that are found, and stays.
 
     Args:
         grey: Mode `L`.
+        cropped: Whether to cut away all but the box around the lungs, for a model that sees no more of a
+            slice: once they are filled it finds none, and would be shown what it never sees.
 
     Returns:
         The slice without lungs; None where none are found.
     """
     lungs = find_lungs(grey)
-    return None if lungs is None else _without(grey, lungs)
+    if lungs is None:
+        return None
+    filled = _without(grey, lungs)
+    return _cut(filled, lung_box(grey)) if cropped else filled
 
 
 def swap_lungs(grey: Image.Image, other: Image.Image) -> Image.Image | None:
@@ -102,6 +107,10 @@ def swap_lungs(grey: Image.Image, other: Image.Image) -> Image.Image | None:
         _resized(pasted, other.size).resize(size, Image.Resampling.NEAREST, source),
     )
     return swapped
+
+
+def _cut(grey: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:
+    return grey.crop(tuple(map(round, box)))
 
 
 def _without(grey: Image.Image, lungs: np.ndarray) -> Image.Image:

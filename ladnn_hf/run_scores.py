@@ -17,17 +17,28 @@ from .slice_scores import score_slices
 
 
 def score_seeds(by_seed: dict[int, str], rows: Dataset) -> list[dict[str, Any]]:
-    """Score runs on a split: `run`, `seed`, `auc` there, and `validation_auc` as training measured it."""
-    labels = np.array(rows["label"])
-    return [
-        {
-            "run": Path(run).name,
-            "seed": seed,
-            "auc": auc(labels, score_slices(Predictor(run), rows, Path(run).name).covid),
-            "validation_auc": read_metrics(run)["validation"]["auc"],
-        }
-        for seed, run in sorted(by_seed.items())
-    ]
+    """Score runs on a split.
+
+    Returns:
+        Of each `run`, by `seed`: whether it has a `gate`, how many slices were `refused`, `auc` with
+        interval, and `validation_auc` as training measured it.
+    """
+    labels, patients = np.array(rows["label"]), patient_numbers(values_of(rows, "patient_id"))
+    scored = []
+    for seed, run in sorted(by_seed.items()):
+        predictor = Predictor(run)
+        scores = score_slices(predictor, rows, Path(run).name)
+        scored.append(
+            {
+                "run": Path(run).name,
+                "seed": seed,
+                "gate": predictor.has_gate,
+                "refused": int((scores.decisions == "refused").sum()),
+                "auc": interval(auc, labels, scores.covid, patients=patients),
+                "validation_auc": read_metrics(run)["validation"]["auc"],
+            }
+        )
+    return scored
 
 
 def spread(scores: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -35,18 +46,26 @@ def spread(scores: list[dict[str, Any]]) -> dict[str, Any] | None:
     if not scores:
         return None
     summary: dict[str, Any] = {"folders": scores}
-    for name in ("auc", "validation_auc"):
-        values = [score[name] for score in scores]
+    for name, values in (
+        ("auc", [score["auc"][0] for score in scores]),
+        ("validation_auc", [score["validation_auc"] for score in scores]),
+    ):
         summary[name] = {"mean": float(np.mean(values)), "lowest": min(values), "highest": max(values)}
     return summary
 
 
 def check_pairs(with_lesions: dict[int, str], without: dict[int, str]) -> None:
-    """Check that of runs without lesions, if there are any, at least one has the seed of a run with them.
+    """Check that runs without lesions have learned none, and that one has the seed of a run with them.
 
     Raises:
-        ValueError: None has.
+        ValueError: One has learned lesions, or there are such runs and none has such a seed.
     """
+    for run in without.values():
+        if learned := read_metrics(run).get("lesion_slices", 0):
+            raise ValueError(
+                f"{run}: expected a run without lesions, found one that learned those of {learned} slices; "
+                "train it with `--lesion_task False`."
+            )
     if without and not with_lesions.keys() & without.keys():
         raise ValueError(
             f"Expected runs with and without lesions of the same seeds, found {sorted(with_lesions)} and "
@@ -64,7 +83,7 @@ def ablation(with_lesions: list[dict[str, Any]], without: list[dict[str, Any]]) 
     if not without:
         return None
     with_auc, without_auc = (
-        {score["seed"]: score["auc"] for score in runs} for runs in (with_lesions, without)
+        {score["seed"]: score["auc"][0] for score in runs} for runs in (with_lesions, without)
     )
     seeds = sorted(with_auc.keys() & without_auc.keys())
     pairs = np.array([(with_auc[seed], without_auc[seed]) for seed in seeds])
@@ -84,7 +103,8 @@ def score_left_out(run: str, path: str, slices: DatasetDict) -> dict[str, Any]:
     """Score a run on a data set that it never saw: its split `test`, or all it has where there is none.
 
     Returns:
-        `run`, the command that `trained` it, `dataset`, `splits`, `slices`, `refused`, `auc` with interval.
+        `run`, the command that `trained` it, `dataset`, `splits`, `slices`, `refused`, `indeterminate`, and
+        `auc` with interval.
     """
     scored, splits = score_external(path, slices, Predictor(run))
     return {
@@ -94,6 +114,7 @@ def score_left_out(run: str, path: str, slices: DatasetDict) -> dict[str, Any]:
         "splits": splits,
         "slices": len(scored.labels),
         "refused": int((scored.scores.decisions == "refused").sum()),
+        "indeterminate": int((scored.scores.decisions == "indeterminate").sum()),
         "auc": interval(auc, scored.labels, scored.scores.covid, patients=scored.patients),
     }
 

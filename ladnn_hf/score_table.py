@@ -1,13 +1,13 @@
 """The rows that stand side by side: a split as it is, cleaned and changed, the file alone, and other data.
 
 A row has `name`, `title`, `slices` that count, how many of the split were `left_out`, `refused` (each counts
-as 0.5) and `indeterminate`; whether the `gate` was on; `auc` and `loss` (the official AUC minus this one, on
-the same slices and the same resamples; null where there is nothing to compare) as `[value, low, high]`; what
-it `shows`; and the `reason` where it was not measured.
+as 0.5) and `indeterminate`; whether the `gate` was on; `auc` and `loss` (the AUC of the split as it is, with
+the gate on or off as in the row, minus this one, on the same resamples; null where there is nothing to
+compare) as `[value, low, high]`; what it `shows`; and the `reason` where it was not measured.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from PIL import Image
 
-from .metrics import auc, interval, share
+from .metrics import auc, calibration_error, decision_metrics, interval, share, with_intervals
 from .perturbations import PERTURBATIONS, black_out_lungs, swap_lungs
 from .reading import UnreadableSlice, read_slice
 from .slice_dataset import SPLITS, patient_numbers, values_of
@@ -73,6 +73,8 @@ def changed_rows(scored: Scored, predictor: SlicePredictor) -> list[dict[str, An
 def lung_rows(scored: Scored, ungated: SlicePredictor) -> list[dict[str, Any]]:
     """The rows of slices without their lungs, and with the lungs of a slice of the other class.
 
+    Both are compared with the split as it is without the gate.
+
     Args:
         scored: The split.
         ungated: The model without its gate, which may refuse a slice without lungs.
@@ -80,21 +82,29 @@ def lung_rows(scored: Scored, ungated: SlicePredictor) -> list[dict[str, Any]]:
     Returns:
         Two rows; the second is scored against the label of the pasted lungs, and has `follows_lungs`, the
         share, as `[value, low, high]`, of pairs with different answers in which the answer went with them.
+        Its intervals draw the patients of both slices.
     """
     labels, threshold = scored.labels, ungated.threshold
     donors = _donors(labels)
+    both = np.column_stack([scored.patients, scored.patients[donors]])
     pictures = scored.rows.select_columns("image")
+    scored = replace(scored, scores=score_slices(ungated, scored.rows, "without the gate"))
 
     def change(number: int, grey: Image.Image) -> tuple[Image.Image | None, Image.Image | None]:
-        return black_out_lungs(grey), _swapped(grey, pictures, donors[number])
+        without = black_out_lungs(grey, cropped=ungated.crop_to_lungs)
+        return without, _swapped(grey, pictures, donors[number])
 
     without, with_others = score_changed(
         ungated, scored.rows, (_BLACKED_OUT[0], _SWAPPED[0]), change
     ).values()
     blacked_out = _row(
         *_BLACKED_OUT,
-        "Near 0.5, or the model reads something else than the lungs. A model that is given the lungs alone "
-        "passes by construction.",
+        "Lungs filled with the grey around them: near 0.5, or the model reads something else. "
+        + (
+            "This model is shown the box around the lungs alone, here as before."
+            if ungated.crop_to_lungs
+            else "This model is shown the whole slice."
+        ),
         scored,
         labels,
         without,
@@ -108,11 +118,12 @@ def lung_rows(scored: Scored, ungated: SlicePredictor) -> list[dict[str, Any]]:
         1 - labels,
         with_others,
         gate=False,
+        patients=both,
     )
     own, answered = scored.scores.covid >= threshold, ~np.isin(scored.scores.decisions, ("refused", ""))
     other, said = own[donors], with_others.covid >= threshold
     compared = (own != other) & answered & answered[donors] & ~with_others.left_out
-    swapped["follows_lungs"] = interval(share, said == other, compared, patients=scored.patients)
+    swapped["follows_lungs"] = interval(share, said == other, compared, patients=both)
     return [blacked_out, swapped]
 
 
@@ -145,7 +156,7 @@ def audited_rows(scored: Scored, slices: DatasetDict, split: str) -> list[dict[s
 
 
 def external_row(path: str, slices: DatasetDict, predictor: SlicePredictor, learned: bool) -> dict[str, Any]:
-    """The row of another data set; see `score_external`.
+    """The row of another data set, see `score_external`, with its `ece` and its decisions `at_threshold` too.
 
     Args:
         path: The data set's folder.
@@ -166,7 +177,12 @@ def external_row(path: str, slices: DatasetDict, predictor: SlicePredictor, lear
         scored.scores,
         compared=False,
     )
-    return row | {"splits": splits}
+    labels, covid, drawn = scored.labels, scored.scores.covid, {"patients": scored.patients}
+    return row | {
+        "splits": splits,
+        "ece": interval(calibration_error, labels, covid, **drawn),
+        "at_threshold": with_intervals(decision_metrics, labels, covid >= predictor.threshold, **drawn),
+    }
 
 
 def score_external(
@@ -203,13 +219,16 @@ def _row(
     *,
     compared: bool = True,
     gate: bool = True,
+    patients: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """A row of a split that was `scored` as it is, and may be `compared` with that.
 
-    `labels` are NaN for slices that do not count, and so are those that the model was not asked.
+    `labels` are NaN for slices that do not count, and so are those that the model was not asked; `patients`
+    are given where they are not those of the split alone.
     """
+    patients = scored.patients if patients is None else patients
     labels = np.where(scores.left_out, np.nan, labels)
-    counts, score = ~np.isnan(labels), interval(auc, labels, scores.covid, patients=scored.patients)
+    counts, score = ~np.isnan(labels), interval(auc, labels, scores.covid, patients=patients)
     missing = "its slices are all of one class" if counts.any() else "no slice is left"
     return {
         "name": name,
@@ -220,18 +239,18 @@ def _row(
         "indeterminate": int((scores.decisions[counts] == "indeterminate").sum()),
         "gate": gate,
         "auc": score,
-        "loss": _loss(scored, labels, scores) if compared else None,
+        "loss": _loss(scored, labels, scores, patients) if compared else None,
         "shows": shows,
         "reason": missing if np.isnan(score[0]) else None,
     }
 
 
-def _loss(scored: Scored, labels: np.ndarray, scores: SliceScores) -> list[float]:
+def _loss(scored: Scored, labels: np.ndarray, scores: SliceScores, patients: np.ndarray) -> list[float]:
     before = np.where(scores.left_out, np.nan, scored.labels)
     return interval(
         lambda before, after, was, became: auc(before, was) - auc(after, became),
         *(before, labels, scored.scores.covid, scores.covid),
-        patients=scored.patients,
+        patients=patients,
     )
 
 
@@ -280,13 +299,13 @@ def _file_only_row(report: dict[str, Any], rows: Dataset, split: str, shows: str
 
 
 def _donors(labels: np.ndarray) -> np.ndarray:
-    """For each slice the number of one of the other class; its own where there is none."""
+    """For each slice the number of one of the other class, all as often; its own where there is none."""
     generator = np.random.default_rng(0)
     donors = np.arange(len(labels))
     for label in (0, 1):
         others = np.flatnonzero(labels != label)
         if len(others):
-            donors[labels == label] = generator.choice(others, size=(labels == label).sum())
+            donors[labels == label] = np.resize(generator.permutation(others), (labels == label).sum())
     return donors
 
 

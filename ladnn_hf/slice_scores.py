@@ -21,6 +21,8 @@ class SlicePredictor(Protocol):
     """What answers slices: a `Predictor`."""
 
     threshold: float
+    crop_to_lungs: bool
+    """Whether it sees the box around the lungs alone, where it finds any."""
 
     def predict(self, images: Iterable[Image.Image | UnreadableSlice]) -> Iterable[Prediction]:
         """Answer slices in their order."""

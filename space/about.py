@@ -68,7 +68,7 @@ def _numbers(scored: Mapping[str, Any], language: str) -> str:
     lesions = [
         (
             text(f"lesion_{name}", language),
-            _number(numbers["auc"], language),
+            _lesion(numbers["auc"], language),
             f"{numbers['present']} / {numbers['labelled']}",
         )
         for name, numbers in scored["lesions"].items()
@@ -97,6 +97,13 @@ def _number(numbers: Sequence[float | None], language: str) -> str:
     if value is None:
         return text("unmeasured", language)
     return f"{value:.3f}" if low is None else f"{value:.3f} ({low:.3f}–{high:.3f})"
+
+
+def _lesion(numbers: Sequence[float | None], language: str) -> str:
+    """An AUC without an interval is of too few patients to be sure of anything."""
+    alone = numbers[0] is not None and numbers[1] is None
+    said = _number(numbers, language)
+    return f"{said}, {text('not_validated', language)}" if alone else said
 
 
 def _list(key: str, count: int, language: str) -> str:

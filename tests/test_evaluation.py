@@ -17,7 +17,7 @@ from ladnn_hf import metrics as numbers
 from ladnn_hf.evaluation import to_body, to_tables
 from ladnn_hf.evaluation_figures import FIGURES
 from ladnn_hf.labels import LESIONS
-from ladnn_hf.lungs_ladnn import find_lungs
+from ladnn_hf.lungs_ladnn import find_lungs, lung_box
 from ladnn_hf.metrics import auc, calibration_error, interval, lesion_scores
 from ladnn_hf.perturbations import (
     PERTURBATIONS,
@@ -135,6 +135,15 @@ def test_blacking_out_fills_the_lungs_with_the_tissue_around_and_changes_nothing
     assert find_lungs(Image.fromarray(after)) is None
 
 
+def test_a_model_that_sees_the_lungs_box_alone_sees_it_without_lungs_too(chest):
+    view = crop_to_lungs(chest)
+    filled = black_out_lungs(chest, cropped=True)
+    assert filled.size == view.size and lung_box(filled) is None  # it is shown whole
+    changed = np.asarray(filled) != np.asarray(view)
+    assert 0.2 < changed.mean() < 0.9
+    assert np.array_equal(filled, black_out_lungs(chest).crop(tuple(map(round, lung_box(chest)))))
+
+
 def test_swapped_lungs_carry_the_others_pixels_into_the_same_chest(chest):
     lungs = lungs_of(chest)
     marked = np.array(chest)
@@ -235,12 +244,12 @@ def test_slices_of_no_known_patient_are_each_their_own():
     assert patient_numbers([0, 7, 0, None, None]).tolist() == [0, 1, 0, 2, 3]
 
 
-def test_a_lesion_of_one_patient_has_no_interval_and_its_patients_are_counted():
-    labels, patients = np.full((6, 5), np.nan), np.array([0, 0, 1, 2, 3, 4])
-    labels[:5, 0] = [1, 1, 0, 0, 0]
-    labels[:, 1] = [1, 1, 1, 0, 0, 0]
-    scores = lesion_scores(labels, np.random.default_rng(0).random((6, 5)), patients)
-    assert scores["GGO"]["patients"] == [1, 3] and scores["Csld"]["patients"] == [2, 3]
+def test_a_lesion_of_few_patients_has_no_interval_and_its_patients_are_counted():
+    labels, patients = np.full((12, 5), np.nan), np.array([0, 0, *range(1, 11)])
+    labels[:10, 0] = [1] * 5 + [0] * 5
+    labels[:, 1] = [1] * 6 + [0] * 6
+    scores = lesion_scores(labels, np.random.default_rng(0).random((12, 5)), patients)
+    assert scores["GGO"]["patients"] == [4, 5] and scores["Csld"]["patients"] == [5, 6]
     assert np.isnan(scores["GGO"]["auc"]).tolist() == [False, True, True]
     assert not np.isnan(scores["Csld"]["auc"]).any()
 
@@ -265,6 +274,7 @@ class FakePredictor:
     """Answers with the mean grey of a part of the slice."""
 
     threshold = 0.5
+    crop_to_lungs = False
 
     def __init__(self, part, refuses=False):
         self.part, self.refuses = part, refuses
@@ -330,8 +340,32 @@ def test_a_refused_slice_is_no_answer_that_could_go_with_the_lungs(telling_slice
     labels, scores = np.array(telling_slices["label"]), score_slices(predictor, telling_slices, "slices")
     scored = Scored(telling_slices, labels, scores, np.arange(len(labels)))
     assert (scored.scores.decisions == "refused").any()
-    _, swapped = lung_rows(scored, FakePredictor(lambda values: values[:4]))
+    _, swapped = lung_rows(scored, predictor)  # even without its gate, as of a picture that is not read
     assert np.isnan(swapped["follows_lungs"]).all()
+
+
+def test_rows_without_the_gate_are_compared_with_the_split_without_the_gate(telling_slices):
+    def frame(values):
+        return values[:4]
+
+    labels = np.array(telling_slices["label"])
+    refused = score_slices(FakePredictor(lambda values: 0 * frame(values), True), telling_slices, "slices")
+    scored = Scored(telling_slices, labels, refused, np.arange(len(labels)))
+    assert official_row(scored, "test")["auc"][0] == 0.5
+    blacked_out, _ = lung_rows(scored, FakePredictor(frame))
+    assert blacked_out["auc"][0] == 1 and blacked_out["loss"] == [0, 0, 0]
+
+
+def test_an_interval_of_pasted_lungs_draws_the_patients_of_both_slices():
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 60)
+    scores = labels + generator.normal(0, 1, 60)
+    of_one, of_the_other = np.arange(60), np.arange(60) // 6
+    widths = [
+        np.ptp(interval(auc, labels, scores, patients=patients)[1:])
+        for patients in (of_one, of_the_other, np.column_stack([of_one, of_the_other]))
+    ]
+    assert widths[2] > max(widths[:2])
 
 
 # The command.
@@ -356,7 +390,11 @@ def working_folder(tmp_path_factory):
         for seed in (1, 2):
             micro(folder / f"{name}_{seed}", seed + 10 * (name == "without"))
             path = folder / f"{name}_{seed}" / "metrics.json"
-            path.write_text(json.dumps(json.loads(path.read_text()) | {"seed": seed}))
+            path.write_text(
+                json.dumps(
+                    json.loads(path.read_text()) | {"seed": seed, "lesion_slices": 3 * (name == "with")}
+                )
+            )
     blank = folder / "blank.png"
     Image.new("L", (64, 64), 9).save(blank)
     refused = slice_row(blank.read_bytes(), file_name="blank.png", label="COVID")
@@ -421,10 +459,11 @@ def test_the_page_holds_every_number_and_is_what_is_printed(evaluated, working_f
     assert len(found) > 40
     for value, low, high in found:
         assert f"{value:z.3f} ({low:z.3f} to {high:z.3f})".replace("-", "−") in page
+    assert "not validated" in page  # of few patients
     for row in report["rows"]:
         assert row["title"] in page and row["shows"] in page
     for run in report["runs"]["folders"]:
-        assert f"| {run['run']} | {run['seed']} | {run['auc']:.3f} | {run['validation_auc']:.3f} |" in page
+        assert f"| {run['run']} | {run['seed']} | no gate | " in page
 
 
 def test_a_card_takes_the_page_without_its_title_training_and_figures(evaluated):
@@ -481,8 +520,9 @@ def test_runs_are_scored_each_and_together(evaluated):
     _, report = evaluated
     folders = report["runs"]["folders"]
     assert [(run["run"], run["seed"]) for run in folders] == [("with_1", 1), ("with_2", 2)]
-    assert folders[0]["auc"] == pytest.approx(report["probabilities"]["auc"][0])
-    scores = [run["auc"] for run in folders]
+    assert folders[0]["auc"] == pytest.approx(report["probabilities"]["auc"])
+    assert [(run["gate"], run["refused"]) for run in folders] == [(False, 1)] * 2  # the blank one
+    scores = [run["auc"][0] for run in folders]
     assert report["runs"]["auc"] == pytest.approx(
         {"mean": np.mean(scores), "lowest": min(scores), "highest": max(scores)}
     )
@@ -492,7 +532,7 @@ def test_runs_are_scored_each_and_together(evaluated):
 def test_the_lesion_task_is_measured_by_runs_of_the_same_seeds(evaluated):
     _, report = evaluated
     pairs = report["ablation"]["pairs"]
-    assert [pair["with_lesions"] for pair in pairs] == [run["auc"] for run in report["runs"]["folders"]]
+    assert [pair["with_lesions"] for pair in pairs] == [run["auc"][0] for run in report["runs"]["folders"]]
     gain, low, high = report["ablation"]["gain"]
     assert gain == pytest.approx(np.mean([pair["with_lesions"] - pair["without_lesions"] for pair in pairs]))
     assert low < gain < high
@@ -523,8 +563,10 @@ def test_lesions_are_scored_over_folds_of_patients_too(evaluated):
         assert scores["labelled"] == 2 * report["lesions"][name]["labelled"]
         assert scores["present"] == 2 * report["lesions"][name]["present"]
     measured = [scores["auc"] for scores in report["lesion_folds"].values() if scores["auc"][0] is not None]
-    assert measured and all(0 <= low <= value <= high <= 1 for value, low, high in measured)
-    assert "AUC, folds of patients" in page
+    assert measured and all(0 <= value <= 1 and bounds == [None, None] for value, *bounds in measured)
+    assert "AUC, folds of patients" in page and "no lesion on this split, no lesion over the folds" in page
+    assert [run["run"] for run in report["lesion_fold_runs"]] == ["with_1", "with_2"]
+    assert "by 2 runs" in page and report["lesion_fold_runs"][0]["trained"] in page
 
 
 def test_how_the_model_was_trained_is_told(evaluated):
@@ -639,6 +681,10 @@ def test_a_split_of_one_class_is_scored_as_far_as_it_goes(working_folder, few_re
         ),
         (["--lesion-folds", "with_1=others"], "expected a fold as the split test, found ['first', 'second']"),
         (["--without-lesions", "without_1"], "Expected runs with and without lesions of the same seeds"),
+        (
+            ["--runs", "with_1", "--without-lesions", "with_1"],
+            "with_1: expected a run without lesions, found one that learned those of 3 slices",
+        ),
         (["--left-out", "with_1=own"], "own: expected a data set that with_1 has not learned from, found it"),
         (["--external", "with_1"], "expected a saved slice data set, found none"),
         (["--split", "holdout"], "expected a split holdout, found ['test', 'train', 'validation']"),
