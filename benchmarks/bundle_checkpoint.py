@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ladnn_hf.cli import main
 from ladnn_hf.evaluation import to_tables
+from ladnn_hf.evaluation_figures import FIGURES
 from ladnn_hf.export import export_onnx
 from ladnn_hf.metrics import to_json
 from ladnn_hf.model_folder import BUNDLED
@@ -42,6 +43,8 @@ for split, more in (("validation", []), ("test", flags)):
         if status:
             sys.exit(status)
         report[split] = json.loads((Path(folder) / "report.json").read_text())
+        for figure in FIGURES:  # those of the test split stay
+            shutil.copy(Path(folder) / f"{figure}.png", BUNDLED)
 report = {"weights_sha256": report["test"]["weights_sha256"], **report}
 (BUNDLED / "report.json").write_text(to_json(report))
 

@@ -16,6 +16,7 @@ from .metrics import (
     BINS,
     LESION_PATIENTS,
     RESAMPLES,
+    calibration_error_by_chance,
     decision_metrics,
     interval,
     lesion_scores,
@@ -88,9 +89,10 @@ def evaluate(
         `resampled`, `refused`, `indeterminate`, `threshold`, `temperature`, `indeterminate_band`, `versions`;
         the numbers of the `probabilities`, of what was `decided`, of the decisions `at_threshold` and
         `at_0.5`, and of the `lesions` and `lesion_folds`, each as `[value, low, high]`, a 95% bootstrap
-        interval; `rows`, see `score_table`; `operating_points`, see `metrics`; `runs`, see
-        `run_scores.spread`; `ablation` and `left_out`, see there; the `lesion_fold_runs`, each `run` with the
-        command that `trained` it and its `dataset`; what `training` wrote of itself.
+        interval; `ece_by_chance`, see `metrics.calibration_error_by_chance`; `rows`, see `score_table`;
+        `operating_points`, see `metrics`; `runs`, see `run_scores.spread`; `ablation` and `left_out`, see
+        there; the `lesion_fold_runs`, each `run` with the command that `trained` it and its `dataset`; what
+        `training` wrote of itself.
 
     Raises:
         ValueError: There is no such model, data set, split or run, or runs do not go together.
@@ -179,6 +181,7 @@ def _facts(
         "temperature": read_json(folder, "config.json").get("temperature", 1.0),
         "indeterminate_band": predictor.band,
         **_numbers(scored, predictor.threshold),
+        "ece_by_chance": calibration_error_by_chance(scores.covid),
         "operating_points": operating_points(labels, scores.covid),
         "lesions": lesion_scores(lesions, scores.lesions, scored.patients),
         "training": read_training(folder),

@@ -143,7 +143,7 @@ def _plot_lesions(axis: Axes, lesions: dict[str, dict[str, Any]]) -> None:
     axis.axvline(0.5, color="grey", linestyle="--")
     for place, numbers in enumerate(lesions.values()):
         value, low, high = numbers["auc"]
-        if np.isnan(value):
+        if np.isnan(low):
             axis.text(0.5, place, "not validated", ha="center", va="center", backgroundcolor="white")
         else:
             axis.errorbar(value, place, xerr=[[value - low], [high - value]], fmt="o", color=_DARK, capsize=4)

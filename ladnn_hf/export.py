@@ -47,7 +47,11 @@ def export_hf(model: Path, output: Path, repo_id: str | None = None) -> LaDnnFor
         network, processor = load_checkpoint(model)
         reports, training = stored_facts(model)
         card = model_card(
-            network.config, processor, reports, training, repo_id, parameters=network.num_parameters()
+            *(network.config, processor, reports, training, repo_id),
+            parameters=network.num_parameters(),
+            figures={
+                f"{name}.png": shows for name, shows in FIGURES.items() if (model / f"{name}.png").is_file()
+            },
         )
         (folder / "README.md").write_text(card, encoding="utf-8")
         with _source_carried():

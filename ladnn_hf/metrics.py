@@ -57,6 +57,20 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(np.abs(differences).sum() / len(probabilities))
 
 
+def calibration_error_by_chance(probabilities: np.ndarray) -> float:
+    """What `calibration_error` would be on average if the probabilities were right, for so few slices.
+
+    Args:
+        probabilities: (N,), in [0, 1].
+    """
+    generator = np.random.default_rng(0)
+    errors = [
+        calibration_error(generator.random(len(probabilities)) < probabilities, probabilities)
+        for _ in range(RESAMPLES)
+    ]
+    return float(np.mean(errors))
+
+
 def calibration_bins(probabilities: np.ndarray) -> np.ndarray:
     """The bin of each of N slices, (N,), from 0 to `BINS` - 1.
 

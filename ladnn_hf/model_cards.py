@@ -64,6 +64,7 @@ def model_card(
     repo_id: str | None = None,
     *,
     parameters: int,
+    figures: Mapping[str, str] | None = None,
 ) -> str:
     """The card of a model, with its scores as text and as the `model-index` that the Hub reads.
 
@@ -74,13 +75,14 @@ def model_card(
         training: The `metrics.json` that training wrote, where it is there.
         repo_id: Where the model goes, if that is known.
         parameters: How many the network has.
+        figures: Those that lie beside the card, by file name, and what they show of the first report.
 
     Raises:
         ValueError: Facts are missing in a report or in `training`, or the card's metadata are not what the
             Hub accepts.
     """
     try:
-        return _rendered(config, processor, reports, training, repo_id, parameters)
+        return _rendered(config, processor, reports, training, repo_id, parameters, figures or {})
     except (LookupError, TypeError, AttributeError, jinja2.UndefinedError) as error:
         raise ValueError(
             "expected report.json and metrics.json as `ladnn evaluate` and `ladnn train` write them, found "
@@ -95,6 +97,7 @@ def _rendered(
     training: Mapping[str, Any] | None,
     repo_id: str | None,
     parameters: int,
+    figures: Mapping[str, str],
 ) -> str:
     folder = model_card_folder()
     facts = yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8"))
@@ -117,6 +120,7 @@ def _rendered(
         facts=facts,
         reports=reports,
         bodies=[to_body(report) for report in reports],
+        figures=figures,
         training=training,
         teachers=runs[1:],
         learned=(training or {}).get("trained_on", []),

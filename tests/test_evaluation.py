@@ -18,7 +18,13 @@ from ladnn_hf.evaluation import to_body, to_tables
 from ladnn_hf.evaluation_figures import FIGURES
 from ladnn_hf.labels import LESIONS
 from ladnn_hf.lungs_ladnn import find_lungs, lung_box
-from ladnn_hf.metrics import auc, calibration_error, interval, lesion_scores
+from ladnn_hf.metrics import (
+    auc,
+    calibration_error,
+    calibration_error_by_chance,
+    interval,
+    lesion_scores,
+)
 from ladnn_hf.perturbations import (
     PERTURBATIONS,
     black_out_lungs,
@@ -261,6 +267,14 @@ def test_calibration_error_is_small_where_probabilities_come_true_and_large_wher
     assert calibration_error(labels, probabilities) < 0.02
     sure = np.where(probabilities > 0.5, 0.99, 0.01)
     assert calibration_error(labels, sure) == pytest.approx(0.24, abs=0.02)
+
+
+def test_right_probabilities_of_few_slices_have_the_calibration_error_that_is_told_for_chance():
+    generator = np.random.default_rng(1)
+    probabilities = generator.random(100)
+    errors = [calibration_error(generator.random(100) < probabilities, probabilities) for _ in range(500)]
+    assert calibration_error_by_chance(probabilities) == pytest.approx(np.mean(errors), abs=0.005)
+    assert calibration_error_by_chance(np.repeat(probabilities, 100)) < 0.02 < np.mean(errors)
 
 
 def test_calibration_error_takes_slices_of_equal_probability_together():
