@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,21 +25,26 @@ RANDOM_NETWORKS = 5
 """Networks of random weights whose maps are compared with the trained one's."""
 
 
-def class_activation(model: LaDnnForImageClassification, pixel_values: Tensor) -> np.ndarray | None:
-    """The COVID class activation map at the size of the input (N, H, W), in logits; None without a grid."""
+def class_activation(
+    model: LaDnnForImageClassification, pixel_values: Tensor, output: int = 0
+) -> np.ndarray | None:
+    """A class activation map at the size of the input (N, H, W), in logits; None without a grid.
+
+    `output` is as for `grad_cam_plus_plus`.
+    """
     with torch.no_grad():
         maps = model(pixel_values).class_activation_maps
     if maps is None:
         return None
     size = pixel_values.shape[-2:]
-    return torch.nn.functional.interpolate(maps[:, :1], size, mode="bilinear")[:, 0].numpy()
+    return torch.nn.functional.interpolate(maps[:, [output]], size, mode="bilinear")[:, 0].numpy()
 
 
-MAPS: dict[str, Callable[[LaDnnForImageClassification, Tensor], np.ndarray | None]] = {
+MAPS: dict[str, Callable[[LaDnnForImageClassification, Tensor, int], np.ndarray | None]] = {
     "class activation map": class_activation,
     "Grad-CAM++": grad_cam_plus_plus,
 }
-"""The maps that are checked: from network and `pixel_values` (N, C, H, W) to (N, H, W)."""
+"""The maps that are checked: from network, `pixel_values` (N, C, H, W) and output to (N, H, W)."""
 
 
 def check_attention(
@@ -46,10 +52,11 @@ def check_attention(
     processor: LaDnnImageProcessor,
     slices: Iterable[Image.Image],
     patients: np.ndarray,
+    output: int = 0,
 ) -> dict[str, Any]:
-    """Measure three properties that maps of COVID must have to be believed.
+    """Measure three properties that maps of COVID, or of a lesion, must have to be believed.
 
-    1. Painting over the strongest tenth of a map lowers the probability of COVID more than painting over as
+    1. Painting over the strongest tenth of a map lowers the probability more than painting over as
        much elsewhere (the deletion of Petsiuk et al., BMVC 2018). The paint is the median grey of the slice's
        lungs, which takes haze and consolidation away: black would be a hole in the lung, and the grey of the
        chest wall a consolidation itself. Elsewhere is where the same map is strongest after it was moved at
@@ -60,21 +67,23 @@ def check_attention(
     3. The maps depend on what was learned: those of the same network with random weights rank the places
        differently (Adebayo et al., NeurIPS 2018).
 
-    Only what is called positive, and has lungs that `find_lungs` finds, is measured.
+    Only what has lungs that `find_lungs` finds, and for COVID is called positive, is measured: a lesion has
+    no operating point.
 
     Args:
         model: In evaluation mode, on the CPU.
         processor: The one that the model was trained with.
-        slices: Positives, mode `L`.
+        slices: Positives, or slices with the lesion, mode `L`.
         patients: (N,), a number for each, the same for those of one patient.
+        output: 0 for COVID, 1 to 5 for the lesions in the order of `LESIONS`.
 
     Returns:
-        `slices`, `called_positive` and `measured` as counts, and `maps`: for each of `MAPS` that the model
-        gives, means over the slices with a 95% bootstrap interval of patients, `[mean, low, high]`. Lowering
-        of the probability: `drop`, `drop_moved` and `drop_on_lungs`, and by how much the first is the larger,
-        `drop_over_moved` and `drop_over_on_lungs`. Shares: `evidence_on_lungs`, `lungs` of the view, and
-        `evidence_over_lungs`, the first less the second. `random_rho` and its size `random_abs_rho`:
-        Spearman's rank correlation with the map of random weights.
+        `slices`, `called_positive` (all, of a lesion) and `measured` as counts, and `maps`: for each of
+        `MAPS` that the model gives, means over the slices with a 95% bootstrap interval of patients,
+        `[mean, low, high]`. Lowering of the probability: `drop`, `drop_moved` and `drop_on_lungs`, and by how
+        much the first is the larger, `drop_over_moved` and `drop_over_on_lungs`. Shares: `evidence_on_lungs`,
+        `lungs` of the view, and `evidence_over_lungs`, the first less the second. `random_rho` and its size
+        `random_abs_rho`: Spearman's rank correlation with the map of random weights.
 
     Raises:
         ValueError: There are not two slices to measure.
@@ -85,8 +94,8 @@ def check_attention(
     columns = {name: defaultdict(list) for name in MAPS}
     for slice_, patient in zip(slices, patients, strict=True):
         view = processor(slice_, return_tensors="pt")["pixel_values"]
-        covid = _probability(model, view).item()
-        if covid < model.config.threshold:
+        before = _probability(model, view, output).item()
+        if output == 0 and before < model.config.threshold:
             continue
         called += 1
         lungs = _lungs_in_view(slice_, processor)
@@ -94,19 +103,20 @@ def check_attention(
             continue
         measured.append(patient)
         for name, map_of in MAPS.items():
-            attention = map_of(model, view)
+            attention = map_of(model, view, output)
             if attention is None:
                 continue
-            numbers = _drops(model, view[0], covid, attention[0], lungs, generator)
+            now = partial(_probability, model, output=output)
+            numbers = _drops(now, view[0], before, attention[0], lungs, generator)
             numbers |= _shares(attention[0], lungs)
-            rho = [rank_correlation(attention, map_of(network, view)) for network in untrained]
+            rho = [rank_correlation(attention, map_of(network, view, output)) for network in untrained]
             numbers |= {"random_rho": np.mean(rho), "random_abs_rho": np.mean(np.abs(rho))}
             for number, value in numbers.items():
                 columns[name][number].append(value)
     if len(set(measured)) < 2:
         raise ValueError(
             "Expected slices of at least two patients that are called positive and have lungs, for an "
-            f"interval, found {len(set(measured))} among {len(patients)} slices; give more positives."
+            f"interval, found {len(set(measured))} among {len(patients)} slices; give more of them."
         )
     maps = {
         name: {
@@ -150,9 +160,10 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float(spearmanr(first.ravel(), second.ravel()).statistic)
 
 
-def _probability(model: LaDnnForImageClassification, pixel_values: Tensor) -> Tensor:
+def _probability(model: LaDnnForImageClassification, pixel_values: Tensor, output: int) -> Tensor:
     with torch.no_grad():
-        return model(pixel_values).logits.softmax(dim=1)[:, 1]
+        said = model(pixel_values)
+    return said.lesion_logits[:, output - 1].sigmoid() if output else said.logits.softmax(dim=1)[:, 1]
 
 
 def _lungs_in_view(grey: Image.Image, processor: LaDnnImageProcessor) -> np.ndarray | None:
@@ -169,9 +180,9 @@ def _lungs_in_view(grey: Image.Image, processor: LaDnnImageProcessor) -> np.ndar
 
 
 def _drops(
-    model: LaDnnForImageClassification,
+    probability: Callable[[Tensor], Tensor],
     view: Tensor,
-    covid: float,
+    before: float,
     attention: np.ndarray,
     lungs: np.ndarray,
     generator: np.random.Generator,
@@ -184,7 +195,7 @@ def _drops(
     places = [strongest(attention), *map(strongest, moved), *(strongest(map_, lungs) for map_ in moved)]
     grey = view[:, torch.from_numpy(lungs)].median(dim=1).values[:, None, None]
     painted = torch.where(torch.from_numpy(np.stack(places))[:, None], grey, view)
-    drop, *others = (covid - _probability(model, painted)).tolist()
+    drop, *others = (before - probability(painted)).tolist()
     drop_moved, drop_on_lungs = np.mean(others[:DRAWS]), np.mean(others[DRAWS:])
     return {
         "drop": drop,

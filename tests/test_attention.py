@@ -1,3 +1,4 @@
+import copy
 import json
 
 import numpy as np
@@ -101,6 +102,21 @@ def test_what_is_called_negative_or_has_no_lungs_is_counted_and_not_measured(squ
         check_attention(square_finder, PROCESSOR, [slices[0], lungless], np.arange(2))
     with pytest.raises(ValueError, match=r"at least two patients .* found 1"):
         check_attention(square_finder, PROCESSOR, slices, np.zeros(len(slices)))
+
+
+def test_the_maps_of_a_lesion_are_checked_by_the_probability_of_that_lesion(square_finder):
+    model, lesion = copy.deepcopy(square_finder), 2
+    with torch.no_grad():
+        for parameter in model.classifier.parameters():
+            parameter[lesion] = parameter[0]
+            parameter[0] = 0
+    positives = squares(4, seed=7000)[0][:4]
+    covid = check_attention(square_finder, PROCESSOR, positives, np.arange(4))
+    of_lesion = check_attention(model, PROCESSOR, positives, np.arange(4), output=lesion)
+    assert of_lesion["measured"] == covid["measured"] == 4
+    for name, numbers in covid["maps"].items():
+        for number in ("drop", "drop_over_moved", "evidence_on_lungs"):
+            assert of_lesion["maps"][name][number] == pytest.approx(numbers[number], abs=1e-5)
 
 
 def test_a_network_without_class_activation_maps_has_the_others_checked():
