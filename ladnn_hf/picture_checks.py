@@ -1,7 +1,8 @@
 """Simple checks that tell a picture of something else from a CT slice: numpy and Pillow alone.
 
-Their limits leave a margin to what the training and validation splits of COVID-CT and SARS-CoV-2-CT hold: there
-at most 6 in 100 pixels are coloured (drawn boxes and arrows), and at least 0.54 of the variance is coarse.
+Their limits leave a margin to what the training and validation splits of COVID-CT and SARS-CoV-2-CT hold:
+there at most 6 in 100 pixels are coloured (drawn boxes and arrows), and at least 0.54 of the variance is
+coarse.
 """
 
 import numpy as np
