@@ -1,4 +1,4 @@
-"""Make a training run the bundled checkpoint: export it, score it, write its report and the README's scores.
+"""Make a training run the bundled checkpoint: export and score it, write report, figures and README's scores.
 
 python benchmarks/bundle_checkpoint.py runs/bundled covid_ct --external sars_ct --runs runs/bundled runs/43
 
@@ -43,8 +43,9 @@ for split, more in (("validation", []), ("test", flags)):
         if status:
             sys.exit(status)
         report[split] = json.loads((Path(folder) / "report.json").read_text())
-        for figure in FIGURES:  # those of the test split stay
-            shutil.copy(Path(folder) / f"{figure}.png", BUNDLED)
+        if split == "test":
+            for figure in FIGURES:
+                shutil.copy(Path(folder) / f"{figure}.png", BUNDLED)
 report = {"weights_sha256": report["test"]["weights_sha256"], **report}
 (BUNDLED / "report.json").write_text(to_json(report))
 

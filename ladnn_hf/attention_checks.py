@@ -86,7 +86,7 @@ def check_attention(
         `random_abs_rho`: Spearman's rank correlation with the map of random weights.
 
     Raises:
-        ValueError: There are not two slices to measure.
+        ValueError: There are not two patients to measure.
     """
     generator = np.random.default_rng(0)
     untrained = [with_random_weights(model, seed) for seed in range(RANDOM_NETWORKS)]
@@ -114,9 +114,10 @@ def check_attention(
             for number, value in numbers.items():
                 columns[name][number].append(value)
     if len(set(measured)) < 2:
+        wanted = "have lungs" if output else "are called positive and have lungs"
         raise ValueError(
-            "Expected slices of at least two patients that are called positive and have lungs, for an "
-            f"interval, found {len(set(measured))} among {len(patients)} slices; give more of them."
+            f"Expected slices of at least two patients that {wanted}, for an interval, found "
+            f"{len(set(measured))} among {len(patients)} slices; give more."
         )
     maps = {
         name: {

@@ -38,7 +38,7 @@ from .run_scores import (
     score_seeds,
     spread,
 )
-from .score_table import Scored, audited_rows, changed_rows, external_row, lung_rows, official_row
+from .score_table import Scored, audited_rows, changed_rows, external_row, official_row, ungated_rows
 from .slice_dataset import load_slices, patient_numbers, to_lesion_labels, values_of
 from .slice_scores import REFUSED_PROBABILITY, SliceScores, score_slices
 from .slice_tables import HUB
@@ -181,7 +181,7 @@ def _facts(
         "temperature": read_json(folder, "config.json").get("temperature", 1.0),
         "indeterminate_band": predictor.band,
         **_numbers(scored, predictor.threshold),
-        "ece_by_chance": calibration_error_by_chance(scores.covid),
+        "ece_by_chance": calibration_error_by_chance(scores.covid, scored.patients),
         "operating_points": operating_points(labels, scores.covid),
         "lesions": lesion_scores(lesions, scores.lesions, scored.patients),
         "training": read_training(folder),
@@ -215,7 +215,7 @@ def to_tables(report: Mapping[str, Any]) -> str:
 
 def _render(template: str, report: Mapping[str, Any], **more: Any) -> str:
     facts = {"refused": REFUSED_PROBABILITY, "resamples": RESAMPLES, "bins": BINS}
-    facts |= {"lesion_patients": LESION_PATIENTS, "sure": _sure}
+    facts |= {"lesion_patients": LESION_PATIENTS, "above_chance": _above_chance}
     words = {"number": _number, "lesion": _lesion, "count": _count}
     return render(_TEMPLATES, template, report=report, **facts, **words, **more)
 
@@ -229,7 +229,7 @@ def _rows(
         cleaned,
         *changed_rows(scored, predictor),
         file_only,
-        *lung_rows(scored, ungated),
+        *ungated_rows(scored, ungated),
     ]
 
 
@@ -261,8 +261,8 @@ def _lesion(auc: Sequence[float | None]) -> str:
     return text if _bounded(auc) or auc[0] is None or np.isnan(auc[0]) else f"{text}, not validated"
 
 
-def _sure(lesions: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The lesions that are told better than by chance for sure."""
+def _above_chance(lesions: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The lesions whose interval lies above an AUC of 0.5."""
     return [name for name, numbers in lesions.items() if _bounded(numbers["auc"]) and numbers["auc"][1] > 0.5]
 
 

@@ -99,9 +99,9 @@ def _sensitivities(labels: np.ndarray, covid: np.ndarray) -> np.ndarray:
 
 
 def _precisions(labels: np.ndarray, covid: np.ndarray) -> np.ndarray:
-    """At the recalls of the grid."""
+    """At the recalls of the grid: a step, that of the next threshold that reaches one."""
     precision, recall, _ = precision_recall_curve(labels, covid)
-    return np.interp(_GRID, recall[::-1], precision[::-1])
+    return precision[::-1][np.searchsorted(recall[::-1], _GRID)]
 
 
 def _plot_band(

@@ -105,7 +105,7 @@ class Predictor:
 
     @property
     def has_gate(self) -> bool:
-        """Whether it refuses pictures that lie far from what the model has learned from."""
+        """Whether it also refuses what lies far from all that the model has learned from."""
         return math.isfinite(self._max_distance)
 
     def without_gate(self) -> "Predictor":

@@ -48,10 +48,10 @@ def stored_facts(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any] | N
             f"{folder / 'report.json'}: expected a report of the weights beside it, found one of others; "
             "run `ladnn evaluate` again or remove it."
         )
-    if any("rows" not in report for report in reports):
+    if any("ece_by_chance" not in report for report in reports):  # the youngest of what a card tells
         raise ValueError(
-            f"{folder / 'report.json'}: expected what `ladnn evaluate` writes, found one without rows, as "
-            "earlier versions wrote; run `ladnn evaluate` again or remove it."
+            f"{folder / 'report.json'}: expected what `ladnn evaluate` writes, found what an earlier version "
+            "wrote; run it again or remove the file."
         )
     return reports, read_training(folder)
 

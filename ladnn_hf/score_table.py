@@ -2,8 +2,9 @@
 
 A row has `name`, `title`, `slices` that count, how many of the split were `left_out`, `refused` (each counts
 as 0.5) and `indeterminate`; whether the `gate` was on; `auc` and `loss` (the AUC of the split as it is, with
-the gate on or off as in the row, minus this one, on the same resamples; null where there is nothing to
-compare) as `[value, low, high]`; what it `shows`; and the `reason` where it was not measured.
+the gate on or off as in the row, minus this one, without the slices that the model was not asked about here,
+on the same resamples; null where there is nothing to compare) as `[value, low, high]`; what it `shows`; and
+the `reason` where it was not measured.
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from .reading import UnreadableSlice, read_slice
 from .slice_dataset import SPLITS, patient_numbers, values_of
 from .slice_scores import SlicePredictor, SliceScores, picture_of, score_changed, score_slices
 
+_UNGATED = ("ungated", "the split as it is")
 _BLACKED_OUT = ("lungs_blacked_out", "lungs blacked out")
 _SWAPPED = ("lungs_swapped", "lungs of another slice")
 _CLEANED = ("cleaned", "cleaned by the audit")
@@ -70,25 +72,23 @@ def changed_rows(scored: Scored, predictor: SlicePredictor) -> list[dict[str, An
     ]
 
 
-def lung_rows(scored: Scored, ungated: SlicePredictor) -> list[dict[str, Any]]:
-    """The rows of slices without their lungs, and with the lungs of a slice of the other class.
-
-    Both are compared with the split as it is without the gate.
+def ungated_rows(scored: Scored, ungated: SlicePredictor) -> list[dict[str, Any]]:
+    """The rows without the gate: slices as they are, without lungs, and with lungs of the other class.
 
     Args:
         scored: The split.
         ungated: The model without its gate, which may refuse a slice without lungs.
 
     Returns:
-        Two rows; the second is scored against the label of the pasted lungs, and has `follows_lungs`, the
-        share, as `[value, low, high]`, of pairs with different answers in which the answer went with them.
-        Its intervals draw the patients of both slices.
+        Three rows, the others compared with the first. The last is scored against the label of the pasted
+        lungs, and has `follows_lungs`, the share, as `[value, low, high]`, of pairs with different answers in
+        which the answer went with them; its intervals draw the patients of both slices.
     """
     labels, threshold = scored.labels, ungated.threshold
     donors = _donors(labels)
-    both = np.column_stack([scored.patients, scored.patients[donors]])
     pictures = scored.rows.select_columns("image")
     scored = replace(scored, scores=score_slices(ungated, scored.rows, "without the gate"))
+    of_both = replace(scored, patients=np.column_stack([scored.patients, scored.patients[donors]]))
 
     def change(number: int, grey: Image.Image) -> tuple[Image.Image | None, Image.Image | None]:
         without = black_out_lungs(grey, cropped=ungated.crop_to_lungs)
@@ -97,6 +97,15 @@ def lung_rows(scored: Scored, ungated: SlicePredictor) -> list[dict[str, Any]]:
     without, with_others = score_changed(
         ungated, scored.rows, (_BLACKED_OUT[0], _SWAPPED[0]), change
     ).values()
+    as_it_is = _row(
+        *_UNGATED,
+        "What the next two rows are compared with.",
+        scored,
+        labels,
+        scored.scores,
+        compared=False,
+        gate=False,
+    )
     blacked_out = _row(
         *_BLACKED_OUT,
         "Lungs filled with the grey around them: near 0.5, or the model reads something else. "
@@ -112,19 +121,18 @@ def lung_rows(scored: Scored, ungated: SlicePredictor) -> list[dict[str, Any]]:
     )
     swapped = _row(
         *_SWAPPED,
-        "Against the label of the pasted lungs: near the official AUC where the answer goes with the lungs, "
-        "below 0.5 where it stays with the rest.",
-        scored,
+        "Against the label of the pasted lungs: near the AUC of the slices as they are where the answer goes "
+        "with the lungs, below 0.5 where it stays with the rest.",
+        of_both,
         1 - labels,
         with_others,
         gate=False,
-        patients=both,
     )
     own, answered = scored.scores.covid >= threshold, ~np.isin(scored.scores.decisions, ("refused", ""))
     other, said = own[donors], with_others.covid >= threshold
     compared = (own != other) & answered & answered[donors] & ~with_others.left_out
-    swapped["follows_lungs"] = interval(share, said == other, compared, patients=both)
-    return [blacked_out, swapped]
+    swapped["follows_lungs"] = interval(share, said == other, compared, patients=of_both.patients)
+    return [as_it_is, blacked_out, swapped]
 
 
 def audited_rows(scored: Scored, slices: DatasetDict, split: str) -> list[dict[str, Any]]:
@@ -219,16 +227,13 @@ def _row(
     *,
     compared: bool = True,
     gate: bool = True,
-    patients: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """A row of a split that was `scored` as it is, and may be `compared` with that.
 
-    `labels` are NaN for slices that do not count, and so are those that the model was not asked; `patients`
-    are given where they are not those of the split alone.
+    `labels` are NaN for slices that do not count, and so are those that the model was not asked.
     """
-    patients = scored.patients if patients is None else patients
     labels = np.where(scores.left_out, np.nan, labels)
-    counts, score = ~np.isnan(labels), interval(auc, labels, scores.covid, patients=patients)
+    counts, score = ~np.isnan(labels), interval(auc, labels, scores.covid, patients=scored.patients)
     missing = "its slices are all of one class" if counts.any() else "no slice is left"
     return {
         "name": name,
@@ -239,18 +244,18 @@ def _row(
         "indeterminate": int((scores.decisions[counts] == "indeterminate").sum()),
         "gate": gate,
         "auc": score,
-        "loss": _loss(scored, labels, scores, patients) if compared else None,
+        "loss": _loss(scored, labels, scores) if compared else None,
         "shows": shows,
         "reason": missing if np.isnan(score[0]) else None,
     }
 
 
-def _loss(scored: Scored, labels: np.ndarray, scores: SliceScores, patients: np.ndarray) -> list[float]:
+def _loss(scored: Scored, labels: np.ndarray, scores: SliceScores) -> list[float]:
     before = np.where(scores.left_out, np.nan, scored.labels)
     return interval(
         lambda before, after, was, became: auc(before, was) - auc(after, became),
         *(before, labels, scored.scores.covid, scores.covid),
-        patients=patients,
+        patients=scored.patients,
     )
 
 

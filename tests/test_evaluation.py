@@ -35,7 +35,7 @@ from ladnn_hf.perturbations import (
     rotate,
     swap_lungs,
 )
-from ladnn_hf.score_table import Scored, lung_rows, official_row
+from ladnn_hf.score_table import Scored, official_row, ungated_rows
 from ladnn_hf.slice_dataset import FEATURES, patient_numbers, slice_row
 from ladnn_hf.slice_scores import score_slices
 
@@ -45,7 +45,7 @@ ROWS = [
     *("reencoded_png", "reencoded_jpeg_90", "reencoded_jpeg_75", "reencoded_jpeg_50"),
     *("cropped_5", "cropped_10", "cropped_to_lungs", "padded_black", "padded_white"),
     *("rotated_plus_10", "rotated_minus_10"),
-    *("file_only", "lungs_blacked_out", "lungs_swapped", "external_own", "external_others"),
+    *("file_only", "ungated", "lungs_blacked_out", "lungs_swapped", "external_own", "external_others"),
 ]
 KEPT_FROM_LUNGS = 0.06  # share of the picture's width around the lungs that blacking out may reach
 
@@ -273,8 +273,12 @@ def test_right_probabilities_of_few_slices_have_the_calibration_error_that_is_to
     generator = np.random.default_rng(1)
     probabilities = generator.random(100)
     errors = [calibration_error(generator.random(100) < probabilities, probabilities) for _ in range(500)]
-    assert calibration_error_by_chance(probabilities) == pytest.approx(np.mean(errors), abs=0.005)
-    assert calibration_error_by_chance(np.repeat(probabilities, 100)) < 0.02 < np.mean(errors)
+    by_chance = calibration_error_by_chance(probabilities, np.arange(100))
+    assert by_chance == pytest.approx(np.mean(errors), abs=0.005)
+    many = np.repeat(probabilities, 100)
+    assert calibration_error_by_chance(many, np.arange(10_000)) < 0.02 < by_chance
+    of_a_patient = np.tile(np.arange(100), (100, 1)).T.ravel()  # a hundred slices alike say no more than one
+    assert calibration_error_by_chance(many, of_a_patient) == pytest.approx(by_chance, abs=0.005)
 
 
 def test_calibration_error_takes_slices_of_equal_probability_together():
@@ -321,7 +325,7 @@ def table_of(rows, part):
     labels = np.array(rows["label"])
     predictor = FakePredictor(part)
     scored = Scored(rows, labels, score_slices(predictor, rows, "slices"), np.arange(len(rows)))
-    blacked_out, swapped = lung_rows(scored, predictor)
+    _, blacked_out, swapped = ungated_rows(scored, predictor)
     return official_row(scored, "test"), blacked_out, swapped
 
 
@@ -351,10 +355,11 @@ def test_a_slice_without_lungs_is_left_out_and_counted(telling_slices):
 
 def test_a_refused_slice_is_no_answer_that_could_go_with_the_lungs(telling_slices):
     predictor = FakePredictor(lambda values: values[:4], refuses=True)
+    predictor.threshold = 0.6  # what was refused counts as 0.5, below it
     labels, scores = np.array(telling_slices["label"]), score_slices(predictor, telling_slices, "slices")
     scored = Scored(telling_slices, labels, scores, np.arange(len(labels)))
     assert (scored.scores.decisions == "refused").any()
-    _, swapped = lung_rows(scored, predictor)  # even without its gate, as of a picture that is not read
+    *_, swapped = ungated_rows(scored, predictor)  # even without its gate, as of a picture that is not read
     assert np.isnan(swapped["follows_lungs"]).all()
 
 
@@ -366,20 +371,46 @@ def test_rows_without_the_gate_are_compared_with_the_split_without_the_gate(tell
     refused = score_slices(FakePredictor(lambda values: 0 * frame(values), True), telling_slices, "slices")
     scored = Scored(telling_slices, labels, refused, np.arange(len(labels)))
     assert official_row(scored, "test")["auc"][0] == 0.5
-    blacked_out, _ = lung_rows(scored, FakePredictor(frame))
-    assert blacked_out["auc"][0] == 1 and blacked_out["loss"] == [0, 0, 0]
+    as_it_is, blacked_out, _ = ungated_rows(scored, FakePredictor(frame))
+    assert as_it_is["auc"][0] == blacked_out["auc"][0] == 1 and blacked_out["loss"] == [0, 0, 0]
 
 
-def test_an_interval_of_pasted_lungs_draws_the_patients_of_both_slices():
+def test_an_interval_of_pasted_lungs_draws_the_patients_of_both_slices(telling_slices, monkeypatch):
+    labels, drawn = np.array(telling_slices["label"]), []
+    predictor = FakePredictor(lambda values: values[:4])
+    scored = Scored(telling_slices, labels, score_slices(predictor, telling_slices, "slices"), np.arange(12))
+    monkeypatch.setattr(
+        "ladnn_hf.score_table.interval",
+        lambda *columns, patients: drawn.append(patients) or interval(*columns, patients=patients),
+    )
+    ungated_rows(scored, predictor)
+    *of_pasted, _ = (patients.T for patients in drawn if patients.ndim == 2)
+    for host, donor in of_pasted:
+        assert (labels[host] == 1 - labels[donor]).all() and sorted(donor) == sorted(host)
+
+
+def test_an_interval_of_two_patients_a_slice_is_wider_than_of_either():
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 2, 60)
     scores = labels + generator.normal(0, 1, 60)
-    of_one, of_the_other = np.arange(60), np.arange(60) // 6
+    of_the_other = np.arange(60) // 6
     widths = [
         np.ptp(interval(auc, labels, scores, patients=patients)[1:])
-        for patients in (of_one, of_the_other, np.column_stack([of_one, of_the_other]))
+        for patients in (np.arange(60), of_the_other, np.column_stack([np.arange(60), of_the_other]))
     ]
     assert widths[2] > max(widths[:2])
+
+
+def test_a_model_that_crops_to_the_lungs_is_shown_their_box_without_them(telling_slices):
+    labels, seen = np.array(telling_slices["label"]), []
+    predictor = FakePredictor(lambda values: seen.append(values.shape) or values[:4])
+    scored = Scored(telling_slices, labels, score_slices(predictor, telling_slices, "slices"), np.arange(12))
+    predictor.crop_to_lungs = True
+    seen.clear()
+    _, blacked_out, _ = ungated_rows(scored, predictor)
+    boxes = [crop_to_lungs(row["image"]).size[::-1] for row in telling_slices]
+    assert [shape for shape in seen if shape != (128, 128)] == boxes
+    assert "the box around the lungs alone" in blacked_out["shows"]
 
 
 # The command.
@@ -462,7 +493,7 @@ def test_the_report_has_every_row_in_the_tables_order(evaluated):
     _, report = evaluated
     assert [row["name"] for row in report["rows"]] == ROWS
     gate_off = {row["name"] for row in report["rows"] if not row["gate"]}
-    assert gate_off == {"file_only", "lungs_blacked_out", "lungs_swapped"}
+    assert gate_off == {"file_only", "ungated", "lungs_blacked_out", "lungs_swapped"}
     assert all(row["shows"].endswith(".") and row["title"] for row in report["rows"])
 
 
@@ -477,7 +508,9 @@ def test_the_page_holds_every_number_and_is_what_is_printed(evaluated, working_f
     for row in report["rows"]:
         assert row["title"] in page and row["shows"] in page
     for run in report["runs"]["folders"]:
-        assert f"| {run['run']} | {run['seed']} | no gate | " in page
+        score = "{:.3f} ({:.3f} to {:.3f})".format(*run["auc"])
+        cells = (run["run"], run["seed"], "1, by the simple checks alone", score)
+        assert " | ".join(map(str, ("|", *cells, f"{run['validation_auc']:.3f}", "|"))).strip("| ") in page
 
 
 def test_a_card_takes_the_page_without_its_title_training_and_figures(evaluated):
@@ -487,6 +520,18 @@ def test_a_card_takes_the_page_without_its_title_training_and_figures(evaluated)
     assert "\n".join(lines) in page and "Seeds" in body
     assert not any(text in body for text in (".png", f"# {report['model']}", "## Training"))
     assert to_tables(report) in body
+
+
+def test_what_a_report_says_in_words_follows_its_numbers(evaluated):
+    _, report = evaluated
+    said = to_body(report)
+    assert "so as positive" in said and "On this split the temperature" not in said
+    above = {"GGO": report["lesions"]["GGO"] | {"auc": [0.8, 0.6, 0.9]}}
+    said = to_body(report | {"lesions": report["lesions"] | above, "split": "validation", "threshold": 0.6})
+    assert "above 0.5: GGO on this split, no lesion over the folds" in said
+    assert "so as negative at the operating point" in said and "On this split the temperature" in said
+    one_pair = report["ablation"] | {"pairs": report["ablation"]["pairs"][:1], "gain": [0.1, None, None]}
+    assert "0.100, of one pair, which cannot tell." in to_body(report | {"ablation": one_pair})
 
 
 def test_every_figure_is_drawn_and_shown(evaluated, working_folder):

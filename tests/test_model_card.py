@@ -28,7 +28,7 @@ def test_the_card_of_a_model_of_other_slices_says_nothing_of_covid_ct(tmp_path):
     shutil.copytree(BUNDLED, tmp_path / "model")
     (tmp_path / "model" / "report.json").unlink()
     training = {"command": "ladnn train --dataset mine", "seed": 1, "trained_on": ["mine"], "versions": {}}
-    training |= {"lesion_slices": 0, "train_seconds": None}
+    training |= {"lesion_slices": 0, "train_seconds": None, "recipe": "bundled"}
     (tmp_path / "model" / "metrics.json").write_text(json.dumps(training))
     card = str(exported_card(tmp_path / "model", tmp_path / "export"))
     assert "COVID-CT" not in card and "covidct" not in card and "license_link" not in card
@@ -46,6 +46,14 @@ def test_every_number_of_the_report_stands_in_the_card(bundled_card):
         with_it, without = numbers["patients"]
         counts = f"| {present} ({with_it}) | {absent} ({without}) |"
         assert f"| {name} |" in bundled_card.text and counts in bundled_card.text
+
+
+def test_the_card_shows_the_figures_and_says_how_the_operating_point_was_chosen(bundled_card, tmp_path):
+    files = {path.name for path in BUNDLED.glob("*.png")}
+    assert "reliability.png" in files and set(re.findall(r"\((\w+\.png)\)", bundled_card.text)) == files
+    found = json.loads((BUNDLED / "report.json").read_text())["training"]["validation"]["sensitivity"]
+    assert f"{found:.1%} of the slices with COVID-19 lie above it" in " ".join(bundled_card.text.split())
+    assert "No test split chose anything." in bundled_card.text
 
 
 def test_the_hub_reads_metadata_and_results(bundled_card):
