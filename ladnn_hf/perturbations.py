@@ -72,8 +72,8 @@ def black_out_lungs(grey: Image.Image, *, cropped: bool = False) -> Image.Image 
 
     Args:
         grey: Mode `L`.
-        cropped: Whether to cut away all but the box around the lungs, for a model that sees no more of a
-            slice: once they are filled it finds none, and would be shown what it never sees.
+        cropped: Whether to cut away all but the box around the lungs, which a model that crops to them
+            can no longer find.
 
     Returns:
         The slice without lungs; None where none are found.

@@ -23,7 +23,17 @@ from .slice_dataset import SPLITS, patient_numbers, values_of
 from .slice_scores import SlicePredictor, SliceScores, picture_of, score_changed, score_slices
 
 _UNGATED = ("ungated", "the split as it is")
-_BLACKED_OUT = ("lungs_blacked_out", "lungs blacked out")
+_BLACKED_OUT = (
+    "lungs_blacked_out",
+    "lungs blacked out",
+    "Lungs filled with the grey around them: near 0.5, or the model reads something else. A model that crops "
+    "to the lungs finds none and is shown the whole slice.",
+)
+_BOX_BLACKED_OUT = (
+    "lungs_box_blacked_out",
+    "the lungs' box, lungs blacked out",
+    "The same in the box around the lungs: all that this model is shown of a slice with lungs.",
+)
 _SWAPPED = ("lungs_swapped", "lungs of another slice")
 _CLEANED = ("cleaned", "cleaned by the audit")
 _FILE_ONLY = ("file_only", "the file alone")
@@ -80,9 +90,10 @@ def ungated_rows(scored: Scored, ungated: SlicePredictor) -> list[dict[str, Any]
         ungated: The model without its gate, which may refuse a slice without lungs.
 
     Returns:
-        Three rows, the others compared with the first. The last is scored against the label of the pasted
-        lungs, and has `follows_lungs`, the share, as `[value, low, high]`, of pairs with different answers in
-        which the answer went with them; its intervals draw the patients of both slices.
+        The rows, compared with the first. Without lungs there are two for a model that crops to them: the
+        whole slice, and their box alone. The last is scored against the label of the pasted lungs, and has
+        `follows_lungs`, the share, as `[value, low, high]`, of pairs with different answers in which the
+        answer went with them; its intervals draw the patients of both slices.
     """
     labels, threshold = scored.labels, ungated.threshold
     donors = _donors(labels)
@@ -90,35 +101,27 @@ def ungated_rows(scored: Scored, ungated: SlicePredictor) -> list[dict[str, Any]
     scored = replace(scored, scores=score_slices(ungated, scored.rows, "without the gate"))
     of_both = replace(scored, patients=np.column_stack([scored.patients, scored.patients[donors]]))
 
-    def change(number: int, grey: Image.Image) -> tuple[Image.Image | None, Image.Image | None]:
-        without = black_out_lungs(grey, cropped=ungated.crop_to_lungs)
-        return without, _swapped(grey, pictures, donors[number])
+    without = {_BLACKED_OUT: False} | ({_BOX_BLACKED_OUT: True} if ungated.crop_to_lungs else {})
 
-    without, with_others = score_changed(
-        ungated, scored.rows, (_BLACKED_OUT[0], _SWAPPED[0]), change
-    ).values()
+    def change(number: int, grey: Image.Image) -> list[Image.Image | None]:
+        blacked_out = [black_out_lungs(grey, cropped=cropped) for cropped in without.values()]
+        return [*blacked_out, _swapped(grey, pictures, donors[number])]
+
+    names = [name for name, *_ in (*without, _SWAPPED)]
+    *of_blacked_out, with_others = score_changed(ungated, scored.rows, names, change).values()
     as_it_is = _row(
         *_UNGATED,
-        "What the next two rows are compared with.",
+        "What the next rows are compared with.",
         scored,
         labels,
         scored.scores,
         compared=False,
         gate=False,
     )
-    blacked_out = _row(
-        *_BLACKED_OUT,
-        "Lungs filled with the grey around them: near 0.5, or the model reads something else. "
-        + (
-            "This model is shown the box around the lungs alone, here as before."
-            if ungated.crop_to_lungs
-            else "This model is shown the whole slice."
-        ),
-        scored,
-        labels,
-        without,
-        gate=False,
-    )
+    blacked_out = [
+        _row(*row, scored, labels, scores, gate=False)
+        for row, scores in zip(without, of_blacked_out, strict=True)
+    ]
     swapped = _row(
         *_SWAPPED,
         "Against the label of the pasted lungs: near the AUC of the slices as they are where the answer goes "
@@ -132,7 +135,7 @@ def ungated_rows(scored: Scored, ungated: SlicePredictor) -> list[dict[str, Any]
     other, said = own[donors], with_others.covid >= threshold
     compared = (own != other) & answered & answered[donors] & ~with_others.left_out
     swapped["follows_lungs"] = interval(share, said == other, compared, patients=of_both.patients)
-    return [as_it_is, blacked_out, swapped]
+    return [as_it_is, *blacked_out, swapped]
 
 
 def audited_rows(scored: Scored, slices: DatasetDict, split: str) -> list[dict[str, Any]]:

@@ -401,16 +401,17 @@ def test_an_interval_of_two_patients_a_slice_is_wider_than_of_either():
     assert widths[2] > max(widths[:2])
 
 
-def test_a_model_that_crops_to_the_lungs_is_shown_their_box_without_them(telling_slices):
+def test_a_model_that_crops_to_the_lungs_is_shown_their_box_without_them_too(telling_slices):
     labels, seen = np.array(telling_slices["label"]), []
     predictor = FakePredictor(lambda values: seen.append(values.shape) or values[:4])
     scored = Scored(telling_slices, labels, score_slices(predictor, telling_slices, "slices"), np.arange(12))
     predictor.crop_to_lungs = True
     seen.clear()
-    _, blacked_out, _ = ungated_rows(scored, predictor)
+    rows = ungated_rows(scored, predictor)
     boxes = [crop_to_lungs(row["image"]).size[::-1] for row in telling_slices]
     assert [shape for shape in seen if shape != (128, 128)] == boxes
-    assert "the box around the lungs alone" in blacked_out["shows"]
+    without = ["lungs_blacked_out", "lungs_box_blacked_out"]
+    assert [row["name"] for row in rows] == ["ungated", *without, "lungs_swapped"]
 
 
 # The command.
