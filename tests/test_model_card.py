@@ -130,7 +130,7 @@ def test_a_report_of_an_older_version_is_refused(micro_folder, tmp_path):
     (micro_folder / "report.json").write_text(json.dumps(report))
     result = run_ladnn("export", "--format", "hf", "--model", micro_folder, "--output", tmp_path / "export")
     assert result.returncode == 1 and not (tmp_path / "export").exists()
-    assert "found one without rows, as earlier versions wrote; run `ladnn evaluate` again" in result.stderr
+    assert "found what an earlier version wrote; run it again or remove the file." in result.stderr
 
 
 def test_a_report_that_is_no_json_is_named(micro_folder, tmp_path):
