@@ -13,6 +13,7 @@ from hub_server import Hub
 from huggingface_hub import ModelCard
 
 from ladnn_hf import Predictor, draw_phantom
+from ladnn_hf.evaluation_figures import FIGURES
 from ladnn_hf.model_folder import BUNDLED
 
 REPO = "tester/ladnn"
@@ -29,6 +30,7 @@ WRITTEN = CORE | {
     "preprocessor_config.json",
     "requirements.txt",
 }
+FIGURE_FILES = {f"{name}.png" for name in FIGURES}
 
 # Runs several commands in one process, since importing the libraries takes the most time.
 COMMANDS = """
@@ -167,7 +169,7 @@ def test_a_push_is_one_private_commit_with_all_that_others_need(published):
     hub = published.hub
     assert hub.is_private("model", REPO) and len(hub.commits("model", REPO)) == 2
     files = hub.files("model", REPO, "v1")
-    assert set(files) == WRITTEN | {"model.onnx", "report.json"}
+    assert set(files) == WRITTEN | {"model.onnx", "report.json", *FIGURE_FILES}
     assert files["model.safetensors"] == (BUNDLED / "model.safetensors").read_bytes()
     assert "auto_map" in json.loads(files["config.json"])
     card = ModelCard(files["README.md"].decode())
@@ -178,7 +180,8 @@ def test_a_push_is_one_private_commit_with_all_that_others_need(published):
 
 def test_the_same_push_again_sends_nothing_and_keeps_the_tag(published):
     assert set(states(published.again).values()) == {"same"}
-    assert len([path for method, path in published.hub.requests if method == "PUT"]) == 2
+    sent = [path for method, path in published.hub.requests if method == "PUT"]
+    assert len(sent) == len({"model.safetensors", "model.onnx", *FIGURE_FILES})
     assert published.again.out.splitlines()[-1] == published.pushed.out.splitlines()[-1]
 
 
