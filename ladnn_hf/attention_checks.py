@@ -90,11 +90,12 @@ def check_attention(
     """
     generator = np.random.default_rng(0)
     untrained = [with_random_weights(model, seed) for seed in range(RANDOM_NETWORKS)]
+    probability = partial(_probability, model, output=output)
     called, measured = 0, []
     columns = {name: defaultdict(list) for name in MAPS}
     for slice_, patient in zip(slices, patients, strict=True):
         view = processor(slice_, return_tensors="pt")["pixel_values"]
-        before = _probability(model, view, output).item()
+        before = probability(view).item()
         if output == 0 and before < model.config.threshold:
             continue
         called += 1
@@ -106,8 +107,7 @@ def check_attention(
             attention = map_of(model, view, output)
             if attention is None:
                 continue
-            now = partial(_probability, model, output=output)
-            numbers = _drops(now, view[0], before, attention[0], lungs, generator)
+            numbers = _drops(probability, view[0], before, attention[0], lungs, generator)
             numbers |= _shares(attention[0], lungs)
             rho = [rank_correlation(attention, map_of(network, view, output)) for network in untrained]
             numbers |= {"random_rho": np.mean(rho), "random_abs_rho": np.mean(np.abs(rho))}

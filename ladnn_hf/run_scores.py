@@ -33,7 +33,7 @@ def score_seeds(by_seed: dict[int, str], rows: Dataset) -> list[dict[str, Any]]:
                 "run": Path(run).name,
                 "seed": seed,
                 "gate": predictor.has_gate,
-                "refused": int((scores.decisions == "refused").sum()),
+                "refused": scores.count("refused"),
                 "auc": interval(auc, labels, scores.covid, patients=patients),
                 "validation_auc": read_metrics(run)["validation"]["auc"],
             }
@@ -113,8 +113,8 @@ def score_left_out(run: str, path: str, slices: DatasetDict) -> dict[str, Any]:
         "dataset": Path(path).name,
         "splits": splits,
         "slices": len(scored.labels),
-        "refused": int((scored.scores.decisions == "refused").sum()),
-        "indeterminate": int((scored.scores.decisions == "indeterminate").sum()),
+        "refused": scored.scores.count("refused"),
+        "indeterminate": scored.scores.count("indeterminate"),
         "auc": interval(auc, scored.labels, scored.scores.covid, patients=scored.patients),
     }
 

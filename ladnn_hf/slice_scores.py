@@ -44,6 +44,10 @@ class SliceScores:
         """(N,), whether a slice was not asked about."""
         return self.decisions == ""
 
+    def count(self, decision: str) -> int:
+        """How many slices have this decision."""
+        return int((self.decisions == decision).sum())
+
     @property
     def decided(self) -> np.ndarray:
         """(N,), whether the decision was positive or negative."""
