@@ -240,11 +240,12 @@ def _demo(arguments: argparse.Namespace, _: list[str]) -> int:
 
 def _train(_: argparse.Namespace, rest: list[str]) -> int:
     from .recipes import parse_arguments
+    from .several_seeds import train_seeds
     from .training import train
 
     with remarks():
         slices, arguments = parse_arguments(rest)
-    metrics = train(slices, arguments, rest)
+    metrics = (train_seeds if slices.seeds else train)(slices, arguments, rest)
     if arguments.process_index:  # one of several: the first speaks for all
         return 0
     validation = metrics["validation"]

@@ -102,6 +102,13 @@ class SliceArguments:
             "anew; calibrated and written like a run"
         },
     )
+    seeds: list[int] = field(
+        default_factory=list,
+        metadata={
+            "help": "instead of one run, one with each of these seeds, one after another in seed_N of "
+            "--output_dir, and there the mean of their weights, as --average makes it"
+        },
+    )
     teachers: list[str] = field(
         default_factory=list,
         metadata={

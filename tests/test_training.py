@@ -395,6 +395,57 @@ def test_an_average_of_runs_has_the_mean_of_their_weights_and_batch_statistics_o
     assert "the mean of those of 2 runs" in text and all(run["command"] in text for run in told)
 
 
+def test_one_command_trains_several_seeds_and_averages_them(phantom_slices, tmp_path):
+    flags = ("--dataset", phantom_slices, *MICRO, "--max_steps", "2", "--seeds", "1", "2")
+    result = run_ladnn("train", *flags, "--output_dir", tmp_path / "mean")
+    assert result.returncode == 0, result.stderr
+    metrics = json.loads((tmp_path / "mean" / "metrics.json").read_text())
+    assert "--seeds 1 2" in metrics["command"]
+    runs = [tmp_path / "mean" / f"seed_{seed}" for seed in (1, 2)]
+    for seed, (run, told) in enumerate(zip(runs, metrics["averaged"], strict=True), start=1):
+        assert told["seed"] == seed and "--seeds" not in told["command"]
+        train_micro(phantom_slices, tmp_path / "alone", "--max_steps", "2", "--seed", str(seed))
+        weights, alone = (load_file(path / "model.safetensors") for path in (run, tmp_path / "alone"))
+        assert all(torch.equal(weights[name], alone[name]) for name in alone)
+    by_hand = ("--average", *map(str, runs), "--max_steps", "2")
+    train_micro(phantom_slices, tmp_path / "by_hand", *by_hand)
+    mean, hand = (load_file(tmp_path / name / "model.safetensors") for name in ("mean", "by_hand"))
+    assert all(torch.equal(mean[name], hand[name]) for name in hand)
+
+
+def test_several_seeds_that_were_stopped_go_on_with_the_one_that_had_not_ended(phantom_slices, tmp_path):
+    flags = ("--dataset", phantom_slices, "--output_dir", tmp_path, *MICRO, "--max_steps", "2")
+    seeds = ("--seeds", "1", "2", "--resume_from_checkpoint", "True")
+    train_micro(phantom_slices, tmp_path / "seed_1", "--max_steps", "2", "--seed", "1")
+    train_micro(phantom_slices, tmp_path / "seed_2", "--max_steps", "2", "--seed", "2")
+    kept = (tmp_path / "seed_1" / "model.safetensors").stat().st_mtime_ns
+    whole = (tmp_path / "seed_2" / "model.safetensors").read_bytes()
+    (tmp_path / "seed_2" / "model.safetensors").write_bytes(whole[:-1])  # killed while it was written
+    result = run_ladnn("train", *flags, *seeds)
+    assert result.returncode == 0, result.stderr
+    assert "run 1 of 2, which had ended" in result.stderr and "run 2 of 2." in result.stderr
+    assert (tmp_path / "seed_1" / "model.safetensors").stat().st_mtime_ns == kept
+    assert len((tmp_path / "seed_2" / "model.safetensors").read_bytes()) == len(whole)
+    assert [run["seed"] for run in json.loads((tmp_path / "metrics.json").read_text())["averaged"]] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "flags, sentence",
+    [
+        (("--seeds", "1"), "Expected two or more different seeds for --seeds, found 1;"),
+        (("--seeds", "1", "1"), "found 1 1;"),
+        (("--seeds", "1", "2", "--average", "run"), "Expected --seeds or --average, found both"),
+        (("--seeds", "1", "2", "--resume_from_checkpoint", "checkpoint-8"), "found checkpoint-8;"),
+    ],
+)
+def test_several_seeds_with_what_does_not_go_with_them_are_refused_in_a_sentence(
+    phantom_slices, tmp_path, flags, sentence
+):
+    result = run_ladnn("train", "--dataset", phantom_slices, "--output_dir", tmp_path / "run", *MICRO, *flags)
+    assert result.returncode == 1 and sentence in result.stderr and "Traceback" not in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_runs_that_do_not_belong_together_are_not_averaged(phantom_slices, tmp_path):
     train_micro(phantom_slices, tmp_path / "1", "--max_steps", "1")
     train_micro(phantom_slices, tmp_path / "2", "--max_steps", "1", "--crop_to_lungs", "False", "--seed", "2")
