@@ -49,6 +49,12 @@ def about_html(
     )
 
 
+def _scored_on(row: Mapping[str, Any], language: str) -> str:
+    title = term_in(row["title"], language)
+    gated = row["gate"] or row["name"] == "file_only"  # which has no pictures to refuse
+    return title if gated else text("about_row_ungated", language, title=title)
+
+
 def _numbers(scored: Mapping[str, Any], language: str) -> str:
     intro = text(
         "about_intro",
@@ -61,7 +67,7 @@ def _numbers(scored: Mapping[str, Any], language: str) -> str:
     measured = {"AUC": scored["probabilities"]["auc"], "calibration error": scored["probabilities"]["ece"]}
     measured |= {"F1" if name == "f1" else name: value for name, value in scored["at_threshold"].items()}
     rows = [
-        (term_in(row["title"], language), row["slices"], _number(row["auc"], language))
+        (_scored_on(row, language), row["slices"], _number(row["auc"], language))
         for row in scored["rows"]
         if row["auc"]
     ]

@@ -283,6 +283,7 @@ def test_the_about_tab_has_the_reports_numbers(page):
     for row in report["rows"]:
         value, low, high = row["auc"]
         assert term_in(row["title"], "en") in text and f"{value:.3f} ({low:.3f}–{high:.3f})" in text
+    assert "lungs blacked out, all answered" in text and "the file alone, all answered" not in text
     assert "medRxiv 10.1101/2020.05.11.20097907" in text
 
 
