@@ -50,7 +50,10 @@ slices = (
     read_slice(row["image"]) for row in tqdm(positives.select_columns("image"), unit="slice", disable=None)
 )
 patients = patient_numbers(values_of(positives, "patient_id"))
-report = check_attention(*load_checkpoint(arguments.model), slices, patients, output)
+try:
+    report = check_attention(*load_checkpoint(arguments.model), slices, patients, output)
+except ValueError as error:  # too few slices
+    raise SystemExit(f"{arguments.dataset}, {arguments.split}: {error}") from error
 if arguments.json:
     arguments.json.write_text(to_json(report))
 
