@@ -61,6 +61,10 @@ class RandomWindow(torch.nn.Module):
         return (255 * curve).round().to(torch.uint8)[grey.long()]
 
 
+_JPEG = v2.RandomApply([v2.JPEG((30, 95))], p=0.7)
+_BLUR = v2.RandomApply([v2.GaussianBlur(5, (0.1, 1.5))], p=0.3)
+
+
 def strong(size: int) -> Augmentation:
     """Crops, aspect, window and what the file format leaves behind, all varied.
 
@@ -69,14 +73,19 @@ def strong(size: int) -> Augmentation:
     """
     return v2.Compose(
         [
-            v2.RandomApply([v2.JPEG((30, 95))], p=0.7),
+            _JPEG,
             v2.RandomResizedCrop((size, size), scale=(0.6, 1.0), ratio=(0.75, 1.33), antialias=True),
             v2.RandomHorizontalFlip(),
             v2.RandomApply([v2.RandomRotation(10, v2.InterpolationMode.BILINEAR)], p=0.5),
-            v2.RandomApply([v2.GaussianBlur(5, (0.1, 1.5))], p=0.3),
+            _BLUR,
             RandomWindow(),
         ]
     )
+
+
+def shown_elsewhere() -> Augmentation:
+    """What of `strong` leaves the patient in its place: window and what the file format leaves behind."""
+    return v2.Compose([_JPEG, _BLUR, RandomWindow()])
 
 
 AUGMENTATIONS: dict[str, Callable[[int], Augmentation]] = {"published": published, "strong": strong}

@@ -30,7 +30,8 @@ class LaDnnConfig(PreTrainedConfig):
         max_distance: Largest `LaDnnOutput.distance` of a picture that is answered; what lies farther from
             the training slices is refused, and earlier where no lungs are found
             (`picture_checks.limit_of`). 1 once it is fitted; None for no limit.
-        gate_sources: Sources of training slices, each of which the distance is measured from by itself.
+        gate_sources: Gaussians of training slices, the nearest of which the distance is measured from: one a
+            source, and one of all together where there are several.
 
     Raises:
         ValueError: A number is out of its range.

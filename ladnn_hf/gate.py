@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from .altered_slices import altered
+from .augmentation import shown_elsewhere
 from .checkpoints import load_checkpoint
 from .image_processing_ladnn import LaDnnImageProcessor
 from .labels import CLASSES
@@ -32,6 +33,9 @@ MOST_SLICES = 500
 
 _LEAST_SLICES = 8
 """Slices of each source without which all have one Gaussian together."""
+_ELSEWHERE = 8
+"""One training slice of so many is learned as another hospital would show it, too: fewer, and a source whose
+slices all have one window takes others for no slices; more, and it takes photographs for slices."""
 
 
 def fit_gate(
@@ -49,8 +53,8 @@ def fit_gate(
         training: Rows with `image`, that it has learned from.
         validations: Rows that it has not, of a source or each; the limits hold those of all.
         groups: (N,) the group of each training row, as `join_sources` counts them; each gives as many as
-            it has, up to its share, and each source of some slices has a Gaussian of its own. None for one
-            source.
+            it has, up to its share. Each source of some slices has a Gaussian of its own, and all together
+            have one for what lies between them. None for one source.
 
     Returns:
         The share of the first source's validation slices that the gate refuses.
@@ -61,14 +65,18 @@ def fit_gate(
     sources = groups[chosen] // len(CLASSES)
     if np.bincount(sources).min() < _LEAST_SLICES:
         sources[:] = 0
-    network.config.gate_sources = int(sources.max()) + 1
-    distance = FeatureDistance(network.slice_distance.mean.shape[1], network.config.gate_sources)
-    network.slice_distance = distance.to(network.device)
     greys, generator = _greys(training.select(chosen)), np.random.default_rng(0)
     changed = chain.from_iterable(altered(grey, generator) for grey in greys)
-    features = _features(network, processor, greys)
-    for source in range(network.config.gate_sources):
-        _fit_gaussian(distance, source, features[sources == source])
+    sources = np.concatenate([sources, sources[::_ELSEWHERE]])
+    members = [sources == source for source in range(sources.max() + 1)]
+    if len(members) > 1:
+        members.append(sources >= 0)
+    network.config.gate_sources = len(members)
+    distance = FeatureDistance(network.slice_distance.mean.shape[1], len(members))
+    network.slice_distance = distance.to(network.device)
+    features = _features(network, processor, greys + _elsewhere(greys[::_ELSEWHERE]))
+    for number, mine in enumerate(members):
+        _fit_gaussian(distance, number, features[mine])
     _fit_gaussian(distance, -1, _features(network, processor, changed))
     unseen = list(map(_greys, validations))
     held_out = [_features(network, processor, greys).to(network.device) for greys in unseen]
@@ -124,6 +132,15 @@ def _evenly(groups: np.ndarray) -> np.ndarray:
 
 def _greys(rows: datasets.Dataset) -> list[Image.Image]:
     return [to_grey(row["image"]) for row in rows.select_columns("image")]
+
+
+def _elsewhere(greys: Iterable[Image.Image]) -> list[Image.Image]:
+    """Each as another window, printing press or file format would show it; always the same."""
+    change = shown_elsewhere()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        tensors = [change(torch.from_numpy(np.array(grey)).unsqueeze(0)) for grey in greys]
+    return [Image.fromarray(tensor.squeeze(0).numpy()) for tensor in tensors]
 
 
 @torch.no_grad()

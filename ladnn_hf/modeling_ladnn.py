@@ -58,18 +58,19 @@ def create_backbone(config: LaDnnConfig, pretrained: bool = False) -> nn.Module:
 class FeatureDistance(nn.Module):
     """How far features lie from those of the training slices, in units of the gate's limit.
 
-    Gaussians are fitted by `fit_gate`: on the features of each source's training slices, and of the same
-    slices changed into what they are not. The distance is the larger of two, each scaled to be 1 at its own
-    limit: the Mahalanobis distance from the nearest source, which tells photographs, and the relative one
-    (Ren et al., "A simple fix to Mahalanobis distance for improving near-OOD detection", arXiv 2106.09022),
-    which tells CT of other parts. It is 0 for all until the Gaussians are fitted.
+    Gaussians are fitted by `fit_gate`: on the features of each source's training slices, of all together
+    where there are several, and of the same slices changed into what they are not. The distance is the larger
+    of two, each scaled to be 1 at its own limit: the Mahalanobis distance from the nearest Gaussian of
+    slices, which tells photographs, and the relative one (Ren et al., "A simple fix to Mahalanobis distance
+    for improving near-OOD detection", arXiv 2106.09022), which tells CT of other parts. It is 0 for all until
+    the Gaussians are fitted.
 
     The covariances are those of probabilistic PCA (Tipping & Bishop, Journal of the Royal Statistical Society
     B, 1999): a few directions have a variance of their own, all others share one.
 
     Args:
         channels: C, the number of features.
-        sources: S. The first S Gaussians are theirs, the last is that of changed slices.
+        sources: S, how many Gaussians are of slices; one more, the last, is of changed slices.
     """
 
     def __init__(self, channels: int, sources: int = 1):
