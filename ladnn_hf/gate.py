@@ -28,7 +28,7 @@ MARGIN = 0.1
 """How much farther the limits are put, in shares of what lies between the quantile and the least possible
 distance, or the median of the relative one: another hospital's slices lie a little farther."""
 MOST_SLICES = 500
-"""Training slices that are used at most."""
+"""Training slices that are used at most, beside the copies of some that are shown elsewhere."""
 
 
 _LEAST_SLICES = 8
@@ -138,7 +138,7 @@ def _elsewhere(greys: Iterable[Image.Image]) -> list[Image.Image]:
     """Each as another window, printing press or file format would show it; always the same."""
     change = shown_elsewhere()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         tensors = [change(torch.from_numpy(np.array(grey)).unsqueeze(0)) for grey in greys]
     return [Image.fromarray(tensor.squeeze(0).numpy()) for tensor in tensors]
 

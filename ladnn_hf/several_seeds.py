@@ -9,16 +9,17 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from transformers import TrainingArguments
 
+from .hub import check_push
 from .recipes import SliceArguments, parse_arguments
 from .run_metrics import read_metrics
-from .training import train
+from .training import check_output, recorded_command, train
 
 
 def train_seeds(slices: SliceArguments, arguments: TrainingArguments, argv: list[str]) -> dict[str, Any]:
     """Train a run with each seed, one after another in `seed_N` of the folder, and average them there.
 
-    Each run is what `ladnn train --seed` makes alone, the command that it records, and is not pushed. With
-    `--resume_from_checkpoint True` those that ended are kept, and the one that was stopped goes on.
+    Each run is what `ladnn train --seed` makes alone, and records that command; the average alone is pushed.
+    With `--resume_from_checkpoint True` those that ended are kept, and the one that was stopped goes on.
 
     Args:
         slices: With `seeds`.
@@ -51,14 +52,18 @@ def train_seeds(slices: SliceArguments, arguments: TrainingArguments, argv: list
             f"Expected --resume_from_checkpoint True with --seeds, found {arguments.resume_from_checkpoint}; "
             "each run goes on from its own newest checkpoint."
         )
+    check_output(output, slices)
+    if arguments.push_to_hub:  # before anything is trained for it
+        check_push(arguments.hub_model_id or "", "model", arguments.hub_private_repo is False)
     runs = {seed: str(output / f"seed_{seed}") for seed in seeds}
     shared = _without(argv, ("seeds", "seed", "output_dir", "resume_from_checkpoint", "push_to_hub"))
     for number, (seed, run) in enumerate(runs.items(), start=1):
-        if resume == "true" and _ended(run):
+        own = [*shared, "--seed", str(seed), "--output_dir", run]
+        if resume == "true" and _ended(run, recorded_command(own)):
             print(f"ladnn: {run}: run {number} of {len(runs)}, which had ended.", file=sys.stderr)
             continue
         print(f"ladnn: {run}: run {number} of {len(runs)}.", file=sys.stderr)
-        own = [*shared, "--seed", str(seed), "--output_dir", run]
+        (Path(run) / "metrics.json").unlink(missing_ok=True)  # until it is written, the run has not ended
         going_on = ["--resume_from_checkpoint", "True"] if resume == "true" and Path(run).is_dir() else []
         train(*parse_arguments([*own, *going_on]), own)
     mean = _without(argv, ("seeds", "resume_from_checkpoint", "model", "teachers"))
@@ -69,14 +74,16 @@ def _without(argv: list[str], flags: Iterable[str]) -> list[str]:
     """The words of a command without those of some flags."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for flag in flags:
-        parser.add_argument(f"--{flag}", nargs="*")
+        # Of both spellings, as HfArgumentParser takes them.
+        parser.add_argument(*{f"--{flag}", f"--{flag.replace('_', '-')}"}, nargs="*")
     return parser.parse_known_args(argv)[1]
 
 
-def _ended(run: str) -> bool:
-    """Whether a run has written its model whole, the last thing that it writes."""
+def _ended(run: str, command: str) -> bool:
+    """Whether a run of this command has written its numbers and, after them, its model whole."""
     try:
-        read_metrics(run)
+        if read_metrics(run)["command"] != command:
+            return False
         with safe_open(Path(run) / "model.safetensors", "np"):
             return True
     except (ValueError, OSError, SafetensorError):

@@ -56,11 +56,7 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
             "Expected --average without --model, --teachers and --resume_from_checkpoint, found one; leave "
             "it out."
         )
-    if _holds_a_source(Path(arguments.output_dir), slices):
-        raise ValueError(
-            f"{arguments.output_dir}: expected a folder for the run, found a model that it starts from or "
-            "learns from; name another."
-        )
+    check_output(Path(arguments.output_dir), slices)
     train_rows, groups, validations = _rows(slices)
     averaged = averaged_runs(slices.average, _names(slices))
     told = taught_by(slices.teachers)  # first: what cannot be read must not cost a run
@@ -105,7 +101,7 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
         validation = _calibrate(trainer, slices.sensitivity)
         validation["refused_share"] = fit_gate(model, processor, train_rows, validations, groups)
     metrics = {
-        "command": shlex.join(["ladnn", "train", *map(_without_place, argv)]),
+        "command": recorded_command(argv),
         "recipe": slices.recipe,
         "trained_on": _names(slices),
         "seed": arguments.seed,
@@ -136,13 +132,26 @@ def train(slices: SliceArguments, arguments: TrainingArguments, argv: list[str])
     return metrics
 
 
-def _holds_a_source(output: Path, slices: SliceArguments) -> bool:
-    """Whether a run there would write over a model that it starts or learns from, or delete it."""
+def recorded_command(argv: list[str]) -> str:
+    """How `metrics.json` names a run: its command, of paths on this machine their ends alone."""
+    return shlex.join(["ladnn", "train", *map(_without_place, argv)])
+
+
+def check_output(output: Path, slices: SliceArguments) -> None:
+    """Check that a run there would not write over a model that it starts or learns from, or delete it.
+
+    Raises:
+        ValueError: It would.
+    """
     models = filter(None, (slices.model, *slices.teachers))
     sources = [Path(run) for run in slices.average] + [model_folder(name, whole=True) for name in models]
     held = [source.resolve() for source in sources]
     held += [source.parent for source in held if source.name.startswith("checkpoint-")]
-    return output.resolve() in held
+    if output.resolve() in held:
+        raise ValueError(
+            f"{output}: expected a folder for the run, found a model that it starts from or "
+            "learns from; name another."
+        )
 
 
 def _epochs(arguments: TrainingArguments, slices: int) -> float:

@@ -189,7 +189,7 @@ def test_each_half_of_a_slice_is_inverted_at_times():
 def test_slices_of_either_source_are_near_where_the_gate_was_fitted_on_two(
     micro_folder, phantom_slices, tmp_path
 ):
-    """Whose greys differ so much that one Gaussian of both would hold what is neither."""
+    """Whose greys differ so much that what lies between them is no slice of either."""
     dim = load_from_disk(phantom_slices).map(
         lambda row: {"image": row["image"].point(lambda grey: grey // 3)}
     )

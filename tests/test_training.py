@@ -415,18 +415,19 @@ def test_one_command_trains_several_seeds_and_averages_them(phantom_slices, tmp_
 
 def test_several_seeds_that_were_stopped_go_on_with_the_one_that_had_not_ended(phantom_slices, tmp_path):
     flags = ("--dataset", phantom_slices, "--output_dir", tmp_path, *MICRO, "--max_steps", "2")
-    seeds = ("--seeds", "1", "2", "--resume_from_checkpoint", "True")
-    train_micro(phantom_slices, tmp_path / "seed_1", "--max_steps", "2", "--seed", "1")
-    train_micro(phantom_slices, tmp_path / "seed_2", "--max_steps", "2", "--seed", "2")
-    kept = (tmp_path / "seed_1" / "model.safetensors").stat().st_mtime_ns
-    whole = (tmp_path / "seed_2" / "model.safetensors").read_bytes()
-    (tmp_path / "seed_2" / "model.safetensors").write_bytes(whole[:-1])  # killed while it was written
-    result = run_ladnn("train", *flags, *seeds)
+    assert run_ladnn("train", *flags, "--seeds", "1", "2").returncode == 0
+    first, second = (tmp_path / f"seed_{seed}" / "model.safetensors" for seed in (1, 2))
+    kept, whole = first.stat().st_mtime_ns, second.read_bytes()
+    second.write_bytes(whole[:-1])  # killed while it was written
+    result = run_ladnn("train", *flags, "--seeds", "1", "2", "--resume-from-checkpoint", "True")
     assert result.returncode == 0, result.stderr
     assert "run 1 of 2, which had ended" in result.stderr and "run 2 of 2." in result.stderr
-    assert (tmp_path / "seed_1" / "model.safetensors").stat().st_mtime_ns == kept
-    assert len((tmp_path / "seed_2" / "model.safetensors").read_bytes()) == len(whole)
+    assert first.stat().st_mtime_ns == kept and len(second.read_bytes()) == len(whole)
     assert [run["seed"] for run in json.loads((tmp_path / "metrics.json").read_text())["averaged"]] == [1, 2]
+    others = ("--seeds", "1", "3", "--resume_from_checkpoint", "True", "--dropout", "0.1")
+    result = run_ladnn("train", *flags, *others)  # a run of other flags is none of these
+    assert result.returncode == 0, result.stderr
+    assert "had ended" not in result.stderr and first.stat().st_mtime_ns != kept
 
 
 @pytest.mark.parametrize(
@@ -436,6 +437,7 @@ def test_several_seeds_that_were_stopped_go_on_with_the_one_that_had_not_ended(p
         (("--seeds", "1", "1"), "found 1 1;"),
         (("--seeds", "1", "2", "--average", "run"), "Expected --seeds or --average, found both"),
         (("--seeds", "1", "2", "--resume_from_checkpoint", "checkpoint-8"), "found checkpoint-8;"),
+        (("--seeds", "1", "2", "--push_to_hub", "True", "--hub_model_id", "ladnn"), "found 'ladnn';"),
     ],
 )
 def test_several_seeds_with_what_does_not_go_with_them_are_refused_in_a_sentence(
