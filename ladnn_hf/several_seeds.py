@@ -63,7 +63,6 @@ def train_seeds(slices: SliceArguments, arguments: TrainingArguments, argv: list
             print(f"ladnn: {run}: run {number} of {len(runs)}, which had ended.", file=sys.stderr)
             continue
         print(f"ladnn: {run}: run {number} of {len(runs)}.", file=sys.stderr)
-        (Path(run) / "metrics.json").unlink(missing_ok=True)  # until it is written, the run has not ended
         going_on = ["--resume_from_checkpoint", "True"] if resume == "true" and Path(run).is_dir() else []
         train(*parse_arguments([*own, *going_on]), own)
     mean = _without(argv, ("seeds", "resume_from_checkpoint", "model", "teachers"))

@@ -98,7 +98,7 @@ def test_the_distance_is_below_1_for_slices_and_above_for_others(fitted):
         near = network(**processor(slices, return_tensors="pt")).distance
         far = network(**processor([rings(), noise()], return_tensors="pt")).distance
     assert near.shape == (6,) and 0 <= near.min() and near.median() < 1
-    assert far.min() > max(1, near.max())
+    assert far.min() > max(1, near.max(), 2 * near.median())
 
 
 def test_slices_in_a_window_that_none_was_learned_in_are_near(fitted):
